@@ -1,0 +1,56 @@
+# The front door: every verb that a person or CI needs. `make help` lists them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check --no-input --quiet
+SEED ?= 0
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test test-slow learning lint format stubs bench sanitize clean
+
+help: ## list the verbs
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# torch comes first and alone: the pinned build is the one that every later range accepts.
+$(VENV)/.runtime: $(BIN)/python pyproject.toml constraints.txt CMakeLists.txt $(shell find csrc -type f)
+	$(PIP) install -c constraints.txt torch
+	$(PIP) install -c constraints.txt -e ".[atari,tensorboard,video]"
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(PIP) install -c constraints.txt -e ".[dev]"
+	@touch $@
+
+quickstart: $(VENV)/.runtime ## set up, train on the real game, evaluate, report (about 10 minutes)
+	$(BIN)/mbpo-fast train --config quickstart --seed $(SEED)
+
+test: $(VENV)/.dev ## the fast tests
+	$(BIN)/pytest -m "not slow and not learning"
+
+test-slow: $(VENV)/.dev ## the long tests
+	$(BIN)/pytest -m "slow and not learning"
+
+learning: $(VENV)/.dev ## train agents on Catch until they have learned
+	$(BIN)/pytest -m learning
+
+lint: $(VENV)/.dev ## formats, types, layers, stubs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/clang-format --dry-run -Werror $(shell find csrc -name '*.h' -o -name '*.cpp')
+
+format: $(VENV)/.dev ## rewrite the sources in the house format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(shell find csrc -name '*.h' -o -name '*.cpp')
+
+bench: $(VENV)/.dev ## measure beside the peers
+	$(PIP) install -c constraints.txt -e ".[bench]"
+	$(BIN)/mbpo-fast bench
+
+clean: ## remove what was built
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

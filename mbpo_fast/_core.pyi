@@ -1,0 +1,197 @@
+"""
+Compiled core of mbpo_fast: use it through mbpo_fast.ops and mbpo_fast.data.
+"""
+
+from __future__ import annotations
+
+import typing
+
+import numpy
+import numpy.typing
+
+__all__: list[str] = [
+    "BranchRing",
+    "FrameRing",
+    "preprocess_frames",
+    "random_integers",
+    "random_uniform",
+    "random_words",
+    "random_words_at",
+]
+
+class FrameRing:
+    def __init__(
+        self,
+        num_envs: typing.SupportsIndex,
+        capacity: typing.SupportsIndex,
+        height: typing.SupportsIndex,
+        width: typing.SupportsIndex,
+    ) -> None: ...
+    def add(
+        self,
+        frame: numpy.typing.NDArray[numpy.uint8],
+        action: numpy.typing.NDArray[numpy.int64],
+        reward: numpy.typing.NDArray[numpy.float32],
+        terminated: numpy.typing.NDArray[numpy.bool],
+        truncated: numpy.typing.NDArray[numpy.bool],
+        first: numpy.typing.NDArray[numpy.bool],
+        split: numpy.typing.NDArray[numpy.uint8],
+    ) -> None: ...
+    def clear(self) -> None: ...
+    def export_slots(
+        self, from_slot: typing.SupportsIndex, to_slot: typing.SupportsIndex
+    ) -> dict[str, numpy.ndarray]: ...
+    def gather(
+        self,
+        ids: numpy.typing.NDArray[numpy.int64],
+        n_step: typing.SupportsIndex,
+        gamma: typing.SupportsFloat | typing.SupportsIndex,
+        context: typing.SupportsIndex,
+        padding: typing.Any,
+        obs: numpy.typing.NDArray[numpy.uint8],
+        next_obs: numpy.typing.NDArray[numpy.uint8],
+        action: numpy.typing.NDArray[numpy.int64],
+        reward: numpy.typing.NDArray[numpy.float32],
+        discount: numpy.typing.NDArray[numpy.float32],
+        terminated: numpy.typing.NDArray[numpy.bool],
+    ) -> None: ...
+    def import_slots(self, segment: dict[str, numpy.ndarray], from_slot: typing.SupportsIndex) -> None: ...
+    def outcomes(
+        self,
+        ids: numpy.typing.NDArray[numpy.int64],
+        reward: numpy.typing.NDArray[numpy.float32],
+        terminated: numpy.typing.NDArray[numpy.bool],
+    ) -> None: ...
+    def sample_ids(
+        self,
+        batch: typing.SupportsIndex,
+        n_step: typing.SupportsIndex,
+        context: typing.SupportsIndex,
+        seed: typing.SupportsIndex,
+        stream: typing.SupportsIndex,
+        step: typing.SupportsIndex,
+        split: typing.SupportsIndex,
+    ) -> numpy.typing.NDArray[numpy.int64]: ...
+    def stacks(
+        self,
+        ids: numpy.typing.NDArray[numpy.int64],
+        context: typing.SupportsIndex,
+        padding: typing.Any,
+        out: numpy.typing.NDArray[numpy.uint8],
+    ) -> None: ...
+    def valid_ids(
+        self, n_step: typing.SupportsIndex, context: typing.SupportsIndex, split: typing.SupportsIndex
+    ) -> numpy.typing.NDArray[numpy.int64]: ...
+    @property
+    def capacity(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def num_envs(self) -> int: ...
+    @property
+    def num_transitions(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def total(self) -> int: ...
+
+class BranchRing:
+    def __init__(
+        self,
+        capacity: typing.SupportsIndex,
+        context: typing.SupportsIndex,
+        horizon: typing.SupportsIndex,
+        height: typing.SupportsIndex,
+        width: typing.SupportsIndex,
+    ) -> None: ...
+    def append(
+        self,
+        ids: numpy.typing.NDArray[numpy.int64],
+        frame: numpy.typing.NDArray[numpy.uint8],
+        action: numpy.typing.NDArray[numpy.int64],
+        reward: numpy.typing.NDArray[numpy.float32],
+        terminated: numpy.typing.NDArray[numpy.bool],
+        member: numpy.typing.NDArray[numpy.int16],
+    ) -> None: ...
+    def begin(self, start: numpy.typing.NDArray[numpy.uint8]) -> numpy.typing.NDArray[numpy.int64]: ...
+    def clear(self) -> None: ...
+    def export_branches(
+        self, from_branch: typing.SupportsIndex, to_branch: typing.SupportsIndex
+    ) -> dict[str, numpy.ndarray]: ...
+    def gather(
+        self,
+        ids: numpy.typing.NDArray[numpy.int64],
+        n_step: typing.SupportsIndex,
+        gamma: typing.SupportsFloat | typing.SupportsIndex,
+        context: typing.SupportsIndex,
+        obs: numpy.typing.NDArray[numpy.uint8],
+        next_obs: numpy.typing.NDArray[numpy.uint8],
+        action: numpy.typing.NDArray[numpy.int64],
+        reward: numpy.typing.NDArray[numpy.float32],
+        discount: numpy.typing.NDArray[numpy.float32],
+        terminated: numpy.typing.NDArray[numpy.bool],
+    ) -> None: ...
+    def import_branches(
+        self, segment: dict[str, numpy.ndarray], from_branch: typing.SupportsIndex
+    ) -> None: ...
+    def latest(
+        self,
+        ids: numpy.typing.NDArray[numpy.int64],
+        context: typing.SupportsIndex,
+        out: numpy.typing.NDArray[numpy.uint8],
+    ) -> None: ...
+    def sample_ids(
+        self,
+        batch: typing.SupportsIndex,
+        seed: typing.SupportsIndex,
+        stream: typing.SupportsIndex,
+        step: typing.SupportsIndex,
+    ) -> numpy.typing.NDArray[numpy.int64]: ...
+    @property
+    def capacity(self) -> int: ...
+    @property
+    def context(self) -> int: ...
+    @property
+    def horizon(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def num_transitions(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def total(self) -> int: ...
+
+def preprocess_frames(
+    frames: numpy.typing.NDArray[numpy.uint8], out: numpy.typing.NDArray[numpy.uint8]
+) -> None: ...
+def random_integers(
+    seed: typing.SupportsIndex,
+    stream: typing.SupportsIndex,
+    step: typing.SupportsIndex,
+    lanes: typing.SupportsIndex,
+    high: typing.SupportsIndex,
+    word: typing.SupportsIndex,
+) -> numpy.typing.NDArray[numpy.int64]: ...
+def random_uniform(
+    seed: typing.SupportsIndex,
+    stream: typing.SupportsIndex,
+    step: typing.SupportsIndex,
+    lanes: typing.SupportsIndex,
+    word: typing.SupportsIndex,
+) -> numpy.typing.NDArray[numpy.float32]: ...
+def random_words(
+    seed: typing.SupportsIndex,
+    stream: typing.SupportsIndex,
+    step: typing.SupportsIndex,
+    lanes: typing.SupportsIndex,
+) -> numpy.typing.NDArray[numpy.uint32]: ...
+def random_words_at(
+    seed: typing.SupportsIndex,
+    stream: typing.SupportsIndex,
+    steps: numpy.typing.NDArray[numpy.int64],
+    lanes: numpy.typing.NDArray[numpy.int64],
+) -> numpy.typing.NDArray[numpy.uint32]: ...
+
+__compiler__: str = "gcc 12.2.0"
+__version__: str = "0.1.0"

@@ -1,0 +1,12 @@
+"""Settings: their schema, and the loader of YAML files and command-line overrides."""
+
+from mbpo_fast.config.loader import (
+    config_schema_rows,
+    differences,
+    load_config,
+    preset_names,
+    resolved_yaml,
+)
+from mbpo_fast.config.schema import Config
+
+__all__ = ["Config", "config_schema_rows", "differences", "load_config", "preset_names", "resolved_yaml"]

@@ -1,0 +1,140 @@
+"""The tree of settings: the loops' own groups, and the groups of the classes that they build."""
+
+from pydantic import Field, model_validator
+
+from mbpo_fast.agents import DDQNConfig
+from mbpo_fast.envs import EnvSettings
+from mbpo_fast.models import ModelConfig
+from mbpo_fast.settings import Settings
+
+
+class EnvConfig(Settings):
+    """Which game, how many at once, and how its screens become observations."""
+
+    id: str = Field("SpaceInvadersNoFrameskip-v4", description="any Atari id of ale-py, or Catch")
+    num_envs: int = Field(4, ge=1, le=1024, description="environments stepped together")
+    workers: int = Field(0, ge=0, le=256, description="worker processes; 0: in this process")
+    frame_stack: int = Field(4, ge=1, le=16, description="newest frames that the policy sees")
+    noop_max: int = Field(30, ge=0, description="at most this many no-ops at the start of a game")
+    frame_skip: int = Field(4, ge=1, description="emulator frames an action is held for")
+    screen_size: int | None = Field(None, ge=36, description="side of a frame; null: 84, for Catch 36")
+    episodic_life: bool = Field(True, description="losing a life ends the learning episode, not the game")
+    fire_reset: bool = Field(True, description="press FIRE at reset in games that wait for it")
+    clip_reward: bool = Field(True, description="learn from the sign of the reward; scores stay raw")
+    repeat_action_probability: float | None = Field(
+        None, ge=0, le=1, description="sticky actions; null: the id's own (0 for v4, 0.25 for v5)"
+    )
+    max_episode_steps: int | None = Field(None, ge=1, description="agent steps of a whole game; null: 27000")
+
+    def env_settings(self) -> dict[str, object]:
+        """Keyword arguments of `make_vec`; None leaves the environment's own default."""
+        names = EnvSettings.model_fields.keys() & self.model_fields_set | {"stack_size"}
+        values = {name: getattr(self, "frame_stack" if name == "stack_size" else name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class ReplayConfig(Settings):
+    """The buffer of real transitions."""
+
+    capacity: int = Field(100_000, ge=100, description="transitions kept, over all environments (7.1 kB each)")
+
+
+class TrainingConfig(Settings):
+    """The loop: how long, from how much real data, with how much imagined."""
+
+    total_steps: int = Field(100_000, ge=1, description="agent steps over all environments")
+    learning_starts: int = Field(2_000, ge=1, description="agent steps of random actions before the first update")
+    batch_size: int = Field(32, ge=1, description="rows of one policy update")
+    updates_per_step: float = Field(1.0, gt=0, description="policy updates an agent step")
+    real_ratio: float = Field(0.05, gt=0, le=1, description="share of real rows in every batch; 1: no model at all")
+    model_rollout_length: int = Field(1, ge=1, le=64, description="imagined steps of a branch")
+    rollout_schedule: tuple[int, int, int, int] | None = Field(
+        None,
+        description="[first epoch, last epoch, first length, last length]: linear, instead of model_rollout_length",
+    )
+    model_rollout_batch_size: int = Field(4096, ge=1, description="branches started after every model fit")
+    model_retain_epochs: int = Field(1, ge=1, description="epochs for which a branch stays in the model buffer")
+    epoch_length: int = Field(1000, ge=1, description="agent steps of an epoch, the unit of the two above")
+    rollout_epsilon: float = Field(0.05, ge=0, le=1, description="exploration inside rollouts")
+
+    @model_validator(mode="after")
+    def _schedule_rises(self) -> "TrainingConfig":
+        if self.rollout_schedule is None:
+            return self
+        first, last, short, long = self.rollout_schedule
+        if not (0 <= first <= last and 1 <= short <= long):
+            raise ValueError(
+                f"rollout_schedule expects 0 <= first <= last and 1 <= short <= long, got {self.rollout_schedule}"
+            )
+        return self
+
+
+class EarlyStoppingConfig(Settings):
+    """Stop when the mean score of the last whole training games reaches a target."""
+
+    enabled: bool = Field(True, description="off: train for total_steps whatever the score")
+    target_reward: float = Field(400.0, description="mean raw score to reach")
+    window_size: int = Field(100, ge=1, description="whole games in the mean")
+
+
+class EvaluationConfig(Settings):
+    """Whole games played by the frozen policy on seeds that training never used."""
+
+    every: int = Field(0, ge=0, description="agent steps between evaluations while training; 0: none")
+    episodes: int = Field(10, ge=1, description="games of an evaluation while training")
+    final_episodes: int = Field(100, ge=0, description="games of the evaluation after training; 0: none")
+    epsilon: float = Field(0.001, ge=0, le=1, description="exploration of the frozen policy")
+    num_envs: int = Field(16, ge=1, description="games played side by side")
+    random_baseline: bool = Field(False, description="play the final games by random actions too")
+
+
+class LogConfig(Settings):
+    """What is written while training; may differ on resume."""
+
+    every: int = Field(1_000, ge=1, description="agent steps between lines of metrics")
+    tensorboard: bool = Field(True, description="TensorBoard events, when the extra is installed")
+
+
+class CheckpointConfig(Settings):
+    """How often a run is saved; may differ on resume."""
+
+    every: int = Field(10_000, ge=1, description="agent steps between checkpoints")
+    keep: int = Field(2, ge=1, description="newest checkpoints kept")
+
+
+class VideoConfig(Settings):
+    """Videos of games; may differ on resume."""
+
+    final: bool = Field(True, description="a video of one game of the final evaluation")
+
+
+class Config(Settings):
+    """Everything that a run depends on."""
+
+    seed: int = Field(0, ge=0, lt=2**31, description="root of all random numbers")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: cuda when there is one")
+    threads: int | None = Field(None, ge=1, description="torch's CPU threads; null: all cores of this process")
+    env: EnvConfig = EnvConfig()
+    agent: DDQNConfig = DDQNConfig()
+    model: ModelConfig = ModelConfig()
+    replay: ReplayConfig = ReplayConfig()
+    training: TrainingConfig = TrainingConfig()
+    early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    log: LogConfig = LogConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    video: VideoConfig = VideoConfig()
+
+    @model_validator(mode="after")
+    def _context_covers_stack(self) -> "Config":
+        if self.model.context < self.env.frame_stack:
+            raise ValueError(
+                f"model.context {self.model.context} must cover env.frame_stack {self.env.frame_stack}"
+            )
+        if self.training.real_ratio < 1 and not self.env.clip_reward:
+            raise ValueError("the model predicts the sign of the reward: env.clip_reward must be true below real_ratio 1")
+        return self
+
+
+MAY_DIFFER_ON_RESUME = ("training.total_steps", "early_stopping", "log", "checkpoint", "video", "evaluation")
+"""Keys (or groups) that a resumed run may change: budgets and reporting."""

@@ -1,0 +1,79 @@
+"""A batch of transitions."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """B transitions over k <= n steps, as NumPy arrays that an `out` argument fills again.
+
+    Attributes:
+        obs: uint8 [B, C, H, W], the stack that the action was chosen on.
+        next_obs: uint8 [B, C, H, W], the stack k steps later: the true final one where the episode ended.
+        action: int64 [B], the first action.
+        reward: float32 [B], the sum of gamma**j times the reward of step j, for j < k.
+        discount: float32 [B], the factor of the bootstrap value: gamma**k, and 0 where terminated.
+        terminated: bool [B], whether step k ended the episode for real. A truncated step is not terminated.
+        ids: int64 [B], the transitions' ids in the buffer that they came from.
+
+    """
+
+    obs: npt.NDArray[np.uint8]
+    next_obs: npt.NDArray[np.uint8]
+    action: npt.NDArray[np.int64]
+    reward: npt.NDArray[np.float32]
+    discount: npt.NDArray[np.float32]
+    terminated: npt.NDArray[np.bool_]
+    ids: npt.NDArray[np.int64]
+
+    @classmethod
+    def empty(cls, batch: int, context: int = 4, frame_shape: tuple[int, int] = (84, 84)) -> "Batch":
+        """Room for `batch` transitions with stacks of `context` frames; the contents are undefined."""
+        if batch < 1 or context < 1:
+            raise ValueError(f"[Batch.empty] expected batch and context >= 1, got {batch} and {context}")
+        stack = (batch, context, *frame_shape)
+        return cls(
+            obs=np.empty(stack, np.uint8),
+            next_obs=np.empty(stack, np.uint8),
+            action=np.empty(batch, np.int64),
+            reward=np.empty(batch, np.float32),
+            discount=np.empty(batch, np.float32),
+            terminated=np.empty(batch, np.bool_),
+            ids=np.empty(batch, np.int64),
+        )
+
+    def arrays(self) -> dict[str, Array]:
+        """The arrays by name, without copying."""
+        return {
+            "obs": self.obs,
+            "next_obs": self.next_obs,
+            "action": self.action,
+            "reward": self.reward,
+            "discount": self.discount,
+            "terminated": self.terminated,
+            "ids": self.ids,
+        }
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, rows: slice) -> "Batch":
+        """The rows of a slice as a Batch over the same memory."""
+        return Batch(**{name: array[rows] for name, array in self.arrays().items()})
+
+
+def room_for(
+    ids: npt.NDArray[np.int64], context: int, frame_shape: tuple[int, int], out: Batch | None
+) -> Batch:
+    """`out` where it has a row for every id, a new batch where it is None."""
+    if out is None:
+        return Batch.empty(len(ids), context, frame_shape)
+    if out.ids.shape != ids.shape:
+        raise ValueError(f"[gather] expected out with {len(ids)} rows, got {len(out)}")
+    return out

@@ -1,0 +1,79 @@
+"""Batches of real and imagined transitions."""
+
+from collections.abc import Mapping
+
+from mbpo_fast.data.batch import Batch
+from mbpo_fast.data.model_buffer import ModelBuffer
+from mbpo_fast.data.replay_buffer import ReplayBuffer
+
+
+class MixedSampler:
+    """Mixes within every batch, as the original MBPO does (jannerm/mbpo): real rows first, then the rest.
+
+    Attributes:
+        real_rows: real rows drawn so far.
+        synthetic_rows: imagined rows drawn so far.
+
+    """
+
+    def __init__(
+        self,
+        replay: ReplayBuffer,
+        model_buffer: ModelBuffer | None,
+        batch_size: int,
+        real_ratio: float,
+        *,
+        context: int = 4,
+    ) -> None:
+        """`real_ratio` in [0, 1] of `batch_size` rows are real, rounded down, but one at least.
+
+        Without a model buffer every row is real.
+        """
+        if batch_size < 1:
+            raise ValueError(f"[MixedSampler] expected batch_size >= 1, got {batch_size}")
+        if not 0.0 <= real_ratio <= 1.0:
+            raise ValueError(f"[MixedSampler] expected 0 <= real_ratio <= 1, got {real_ratio}")
+        if model_buffer is not None and replay.frame_shape != model_buffer.frame_shape:
+            raise ValueError(
+                f"[MixedSampler] expected frames of {replay.frame_shape}, got {model_buffer.frame_shape}"
+            )
+        self.replay, self.model_buffer = replay, model_buffer
+        self.batch_size, self.real_ratio, self.context = batch_size, real_ratio, context
+        self.real_rows = self.synthetic_rows = 0
+
+    def real_part(self, use_model: bool) -> int:
+        """Real rows of the next batch: all of them while the gate is shut or nothing is imagined."""
+        if not use_model or self.real_ratio == 1.0 or not self.model_buffer:
+            return self.batch_size
+        return max(1, int(self.batch_size * self.real_ratio))
+
+    def sample(
+        self, n_step: int = 1, gamma: float = 0.99, use_model: bool = True, *, out: Batch | None = None
+    ) -> Batch:
+        """A batch of `batch_size` rows, into `out` where given; its ids are those of each part's own buffer.
+
+        ValueError where the replay buffer has no valid transition.
+        """
+        if out is None:
+            out = Batch.empty(self.batch_size, self.context, self.replay.frame_shape)
+        elif len(out) != self.batch_size:
+            raise ValueError(
+                f"[MixedSampler.sample] expected out with {self.batch_size} rows, got {len(out)}"
+            )
+        real = self.real_part(use_model)
+        self.replay.sample(real, n_step, gamma=gamma, context=self.context, out=out[:real])
+        if self.model_buffer is not None and real < self.batch_size:
+            self.model_buffer.sample(
+                self.batch_size - real, n_step, gamma=gamma, context=self.context, out=out[real:]
+            )
+        self.real_rows += real
+        self.synthetic_rows += self.batch_size - real
+        return out
+
+    def state(self) -> dict[str, int]:
+        """The counters."""
+        return {"real_rows": self.real_rows, "synthetic_rows": self.synthetic_rows}
+
+    def restore(self, state: Mapping[str, int]) -> None:
+        """Takes over the counters that `state()` gave."""
+        self.real_rows, self.synthetic_rows = state["real_rows"], state["synthetic_rows"]

@@ -1,0 +1,227 @@
+"""Atari on `ale_py.ALEInterface`: the emulator, and the game that an agent plays on it.
+
+The screens, their max and the stale screens at a game's end follow `gymnasium.wrappers.AtariPreprocessing`;
+lives and FIRE follow `AtariWrapper` of stable-baselines3. Nothing else in the package imports ale_py.
+"""
+
+import functools
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mbpo_fast.envs.game import Frame, Outcome, Restart, State
+from mbpo_fast.envs.settings import MAX_GAME_FRAMES, EnvSettings
+from mbpo_fast.errors import missing_extra
+from mbpo_fast.ops import Stream, preprocess_frames, random_integers
+
+DEFAULT_SIZE = 84
+# These cartridges are for two players; ale-py registers no id for them.
+_TWO_PLAYERS = frozenset({"combat", "joust", "maze_craze", "warlords"})
+
+
+class Facts(NamedTuple):
+    """What ale-py itself says about a game."""
+
+    action_meanings: tuple[str, ...]
+    lives: int
+    screen_shape: tuple[int, int]
+
+
+@functools.cache
+def _ale_py() -> ModuleType:
+    try:
+        import ale_py
+        import ale_py.registration
+        import ale_py.roms
+    except ImportError as error:
+        raise missing_extra("ale-py", extra="atari") from error
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+    return ale_py
+
+
+@functools.cache
+def game_names() -> dict[str, str]:
+    """Every one-player game of ale-py, by its name in environment ids: SpaceInvaders -> space_invaders."""
+    ale_py = _ale_py()
+    roms = sorted(set(ale_py.roms.get_all_rom_ids()) - _TWO_PLAYERS)
+    return {ale_py.registration.rom_id_to_name(rom): rom for rom in roms}
+
+
+def ale_facts(rom: str, full_action_space: bool = False) -> Facts:
+    """Load a game in a bare emulator and ask it."""
+    ale = _ale_py().ALEInterface()
+    ale.loadROM(_ale_py().roms.get_rom_path(rom))
+    ale.reset_game()
+    return Facts(tuple(a.name for a in _actions(ale, full_action_space)), ale.lives(), ale.getScreenDims())
+
+
+def _actions(ale: Any, full_action_space: bool) -> list[Any]:
+    return list(ale.getLegalActionSet() if full_action_space else ale.getMinimalActionSet())
+
+
+class AtariGame:
+    """One cartridge in one emulator; frames are [size, size] u8.
+
+    Sources: AtariPreprocessing (Gymnasium 1.4) for `_skip`; NoopResetEnv, EpisodicLifeEnv and FireResetEnv
+    (stable-baselines3 2.9) for `reset`, in that order.
+    """
+
+    def __init__(self, rom: str, sticky: float, settings: EnvSettings, lane: int, seed: int) -> None:
+        self._ale = _ale_py().ALEInterface()
+        self._rom_path = _ale_py().roms.get_rom_path(rom)
+        self._settings = settings
+        self._lane = lane
+        self._ale.setFloat("repeat_action_probability", sticky)
+        # One limit at a time: the emulator's own, or the lane's count of agent steps.
+        self._ale.setInt("max_num_frames_per_episode", 0 if settings.max_episode_steps else MAX_GAME_FRAMES)
+        self.sticky_probability = round(self._ale.getFloat("repeat_action_probability"), 6)
+        self.frame_skip = settings.frame_skip
+        self._untouched = False
+        self.seed(seed)
+        self._actions = _actions(self._ale, settings.full_action_space)
+        self.action_meanings = tuple(action.name for action in self._actions)
+        self._noop = _ale_py().Action.NOOP
+        names = self.action_meanings
+        self._fires = settings.fire_reset and len(names) >= 3 and names[1] == "FIRE"
+        size = settings.screen_size or DEFAULT_SIZE
+        self._size = (size, size)
+        self._screens = np.zeros((1, 2, *self._ale.getScreenDims()), np.uint8)
+        self._last, self._before_last = self._screens[0]
+
+    def seed(self, seed: int) -> None:
+        """Put the cartridge in anew; no-ops and sticky actions follow from `seed` and the lane."""
+        self._seed = seed
+        self._games = 0
+        self._game_over = True
+        self.score = 0.0
+        self.lives = 0
+        self._lost_score: float | None = None
+        ale_seed = random_integers(seed, Stream.NOOP, 0, self._lane + 1, 2**31, word=2)[self._lane]
+        self._load(int(ale_seed))
+
+    def reset(self, frame: Frame) -> Restart:
+        """A new game, or the next life of the running one; then FIRE where the game has it."""
+        games = self._games
+        self._lost_score = None
+        self._begin_life()
+        if self._fires:
+            self._press_fire()
+        preprocess_frames(self._screens, self._size, frame)
+        return Restart(self._games > games, self._lost_score)
+
+    def step(self, action: int, frame: Frame) -> Outcome:
+        """Hold the button for `frame_skip` emulator frames."""
+        outcome = self._step(self._actions[action])
+        preprocess_frames(self._screens, self._size, frame)
+        return outcome
+
+    def end_game(self) -> None:
+        """Give the running game up: the next reset begins a new one."""
+        self._game_over = True
+
+    def render(self) -> Frame:
+        """The emulator's screen, u8 [H, W, 3]."""
+        screen: Frame = self._ale.getScreenRGB()
+        return screen
+
+    def get_state(self) -> State:
+        """Emulator, its random numbers, the screen that may show again, counters."""
+        emulator = self._ale.cloneState(include_rng=True).serialize()
+        counters = [self._seed, self._games, self._game_over, self.lives]
+        return {
+            "emulator": np.frombuffer(emulator, np.uint8).copy(),
+            # The two screens matter from here on only by their max.
+            "screen": np.maximum(self._last, self._before_last),
+            "counters": np.array(counters, np.int64),
+            "score": np.array([self.score]),
+        }
+
+    def set_state(self, state: State) -> None:
+        """Go on exactly where `get_state` was called, on the same cartridge and settings."""
+        self._ale.restoreState(_ale_py().ALEState(state["emulator"].tobytes()))
+        self._untouched = False
+        self._last[:] = state["screen"]
+        self._before_last[:] = 0
+        self._seed, self._games, game_over, self.lives = state["counters"].tolist()
+        self._game_over = bool(game_over)
+        self.score = float(state["score"][0])
+
+    def _load(self, ale_seed: int) -> None:
+        # The emulator takes its seed only when a cartridge goes in, which costs 0.1 s: not twice for nothing.
+        if self._untouched and self._ale.getInt("random_seed") == ale_seed:
+            return
+        self._ale.setInt("random_seed", ale_seed)
+        self._ale.loadROM(self._rom_path)
+        self._untouched = True
+
+    def _new_game(self) -> None:
+        self._ale.reset_game()
+        self.score = 0.0
+        for _ in range(self._draw_noops()):
+            self.score += self._ale.act(self._noop)
+            if self._ale.game_over():
+                self._ale.reset_game()
+                self.score = 0.0
+        self._games += 1
+        self._untouched = False
+        self._ale.getScreenGrayscale(self._last)
+        self._before_last[:] = 0
+
+    def _draw_noops(self) -> int:
+        noop_max = self._settings.noop_max
+        if noop_max == 0:
+            return 0
+        draws = random_integers(self._seed, Stream.NOOP, self._games, self._lane + 1, noop_max)
+        return 1 + int(draws[self._lane])
+
+    def _begin_life(self) -> None:
+        if self._game_over or not self._settings.episodic_life:
+            self._new_game()
+        else:
+            self._skip(self._noop)
+            if self._ale.game_over():
+                self._note_lost_game()
+                self._new_game()
+        self.lives = self._ale.lives()
+
+    def _press_fire(self) -> None:
+        for action in self._actions[1:3]:
+            outcome = self._step(action)
+            if outcome.game_over:
+                self._note_lost_game()
+            if outcome.terminated or outcome.truncated:
+                self._begin_life()
+
+    def _note_lost_game(self) -> None:
+        # Only the first was a game that the agent played; a second one would have been lost by FIRE alone.
+        if self._lost_score is None:
+            self._lost_score = self.score
+
+    def _step(self, action: Any) -> Outcome:
+        reward = self._skip(action)
+        lost_game = self._ale.game_over(with_truncation=False)
+        truncated = self._ale.game_truncated()
+        self._game_over = lost_game or truncated
+        lives = self._ale.lives()
+        # At 0 lives some games run on for a few frames before they are over: that is not one more end.
+        lost_life = self._settings.episodic_life and 0 < lives < self.lives
+        self.lives = lives
+        return Outcome(reward, lost_game or lost_life, truncated, self._game_over)
+
+    def _skip(self, action: Any) -> float:
+        """Hold an action and keep the last two screens; a game lost on the way leaves them stale."""
+        ale, last = self._ale, self.frame_skip - 1
+        reward = 0
+        for t in range(self.frame_skip):
+            reward += ale.act(action)
+            if ale.game_over():
+                break
+            if t == last - 1:
+                # What was seen so far shows again if the game ends before the skip does.
+                np.maximum(self._last, self._before_last, out=self._last)
+                ale.getScreenGrayscale(self._before_last)
+            elif t == last:
+                ale.getScreenGrayscale(self._last)
+        self.score += reward
+        return float(reward)

@@ -1,0 +1,79 @@
+"""The process that plays some lanes for a `WorkerPool`: reads a command, writes shared rows, answers.
+
+It lives no longer than its parent, and ignores the signals by which a parent is told to save and stop: saving
+needs the workers.
+"""
+
+import mmap
+import os
+import select
+import signal
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+from mbpo_fast.envs.lane import LaneGroup
+from mbpo_fast.envs.settings import EnvSettings
+from mbpo_fast.envs.slots import Slots
+
+_ORPHAN_CHECK_MS = 2000
+_PARENTS_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Assignment(NamedTuple):
+    """What one worker plays: rows `first` to `last` - 1 of `num_envs`."""
+
+    env_id: str
+    settings: EnvSettings
+    num_envs: int
+    stack_shape: tuple[int, int, int]
+    first: int
+    last: int
+    seed: int
+
+
+def main(socket_fd: int, memory_fd: int, parent: int) -> None:
+    """Serve commands until the stream ends or the parent dies."""
+    for number in _PARENTS_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    memory = mmap.mmap(memory_fd, 0)
+    os.close(memory_fd)
+    with Connection(socket_fd) as connection:
+        try:
+            _serve(connection, memory, parent)
+        except (EOFError, ConnectionError):
+            return
+
+
+def _serve(connection: "Connection[Any, Any]", memory: mmap.mmap, parent: int) -> None:
+    verbs: dict[str, Callable[..., Any]] = {}
+
+    def begin(task: Assignment) -> dict[str, Any]:
+        slots = Slots(task.num_envs, task.stack_shape, memory)
+        rows = range(task.first, task.last)
+        group = LaneGroup(task.env_id, task.settings, rows, slots, task.seed)
+        verbs.update(reset=group.reset, step=group.step, get_state=group.get_state, set_state=group.set_state)
+        return {"action_meanings": group.action_meanings, "frame_skip": group.frame_skip}
+
+    verbs["begin"] = begin
+    while _wait_for_command(connection, parent):
+        verb, arguments = connection.recv()
+        try:
+            reply = ("ok", verbs[verb](*arguments))
+        except Exception:  # the parent raises it again, with this text
+            reply = ("error", traceback.format_exc())
+        connection.send(reply)
+
+
+def _wait_for_command(connection: "Connection[Any, Any]", parent: int) -> bool:
+    """Block until there is something to read; False when the parent has died.
+
+    The end of the stream is not enough: a process that the parent forked may hold its end of the socket open.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    while not poll.poll(_ORPHAN_CHECK_MS):
+        if os.getppid() != parent:
+            return False
+    return True

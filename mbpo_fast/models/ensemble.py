@@ -1,0 +1,202 @@
+"""The world model: an ensemble of pixel networks, its losses, its elites and its decisions."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from mbpo_fast.models.gate import GateConfig
+from mbpo_fast.nets import FramePrediction, GridWorldNet, NatureWorldNet, WorldNet
+from mbpo_fast.nets.optimizer_state import load_optimizer_state, optimizer_state
+from mbpo_fast.nets.precision import Bf16, autocast, use_bf16
+from mbpo_fast.settings import Settings
+
+CHANGED_LEVELS = 4
+"""A changed pixel is one that differs by more than this many gray levels."""
+FRAME_LOSS_SCALE = 0.01
+"""Summed over a frame the pixel loss is some hundred times the outcome loss; this brings them together."""
+
+
+class ModelConfig(Settings):
+    """Settings of the world model, its training and its gate."""
+
+    kind: Literal["ensemble"] = Field("ensemble", description="the world model")
+    arch: Literal["grid", "nature"] = Field("grid", description="network of a member")
+    ensemble_size: int = Field(5, ge=1, le=64, description="members E")
+    num_elites: int = Field(3, ge=1, description="members that roll out, best held-out score first")
+    context: int = Field(8, ge=4, le=32, description="newest frames that the model sees")
+    width: int = Field(32, ge=4, description="channels of the grid network")
+    depth: int = Field(2, ge=1, description="residual blocks of the grid network")
+    outcome_width: int = Field(16, ge=4, multiple_of=4, description="channels of the reward and end network")
+    fc_dim: int = Field(512, ge=1, description="features of the nature network")
+    learning_rate: float = Field(1e-3, gt=0, description="AdamW's step size")
+    weight_decay: float = Field(1e-4, ge=0, description="AdamW's decoupled weight decay")
+    max_grad_norm: float = Field(10.0, gt=0, description="gradients are clipped to this norm")
+    batch_size: int = Field(32, ge=8, description="rows a member sees in one update")
+    bf16: Bf16 = Field("auto", description="bfloat16 autocast (float32 weights); auto: where the hardware has it")
+    train_freq: int = Field(250, ge=1, description="agent steps between model fits and rollouts")
+    first_updates: int = Field(1000, ge=1, description="gradient steps of the first fit, at most")
+    updates: int = Field(100, ge=1, description="gradient steps of every later fit, at most")
+    check_every: int = Field(100, ge=1, description="gradient steps between held-out checks")
+    patience: int = Field(5, ge=1, description="checks without a gain of 1 % in any member before a fit stops")
+    holdout_ratio: float = Field(0.1, gt=0, lt=1, description="share of episodes that is never trained on")
+    holdout_rows: int = Field(512, ge=16, description="held-out transitions that a check looks at")
+    rewarded_share: float = Field(0.25, ge=0, lt=1, description="share of a model batch that has a reward")
+    ended_share: float = Field(0.125, ge=0, lt=1, description="share of a model batch that ends an episode")
+    gate: GateConfig = GateConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "ModelConfig":
+        if self.num_elites > self.ensemble_size:
+            raise ValueError(f"num_elites {self.num_elites} exceeds ensemble_size {self.ensemble_size}")
+        if self.rewarded_share + self.ended_share > 0.75:
+            raise ValueError("rewarded_share + ended_share must leave a quarter of the batch to chance")
+        return self
+
+
+class WorldModel:
+    """E members with one optimiser. Shapes: context u8 [M, B, C, h, w], action i64 [M, B]."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        frame_shape: tuple[int, int],
+        num_actions: int,
+        seed: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.config = config
+        self.device = torch.device(device)
+        self.bf16 = use_bf16(config.bf16, self.device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.net = _build_net(config, frame_shape, num_actions).to(self.device)
+        self.optimizer = torch.optim.AdamW(
+            self.net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
+        self.elites = list(range(config.num_elites))
+        self.reward_threshold = 0.5
+        self.end_threshold = 0.5
+        self.gradient_steps = 0
+
+    def losses(
+        self, context: Tensor, action: Tensor, next_frame: Tensor, reward: Tensor, terminated: Tensor
+    ) -> dict[str, Tensor]:
+        """Per-member losses f32 [M]: `frame` (summed over pixels), `reward`, `end`; targets are [M, B, ...]."""
+        with autocast(self.device, self.bf16):
+            prediction = self.net.frame(context, action)
+            reward_logits, end_logit = self.net.outcome(context, action)
+        reward_class = reward.sign().long() + 1
+        members = context.shape[0]
+        reward_loss = F.cross_entropy(reward_logits.flatten(0, 1).float(), reward_class.flatten(), reduction="none")
+        end_loss = F.binary_cross_entropy_with_logits(end_logit.float(), terminated.float(), reduction="none")
+        return {
+            "frame": frame_loss(prediction, context[:, :, -1], next_frame),
+            "reward": reward_loss.view(members, -1).mean(1),
+            "end": end_loss.mean(1),
+        }
+
+    def update(self, *targets: Tensor) -> dict[str, Tensor]:
+        """One gradient step of every member on its own rows; arguments as in `losses`."""
+        losses = self.losses(*targets)
+        self.optimizer.zero_grad()
+        total_loss(losses).sum().backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.config.max_grad_norm)
+        self.optimizer.step()
+        self.gradient_steps += 1
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    @torch.no_grad()
+    def predict(self, context: Tensor, action: Tensor, member: int) -> tuple[Tensor, Tensor, Tensor]:
+        """One member's word on context u8 [B, C, h, w], action i64 [B].
+
+        Returns the next frame u8 [B, h, w], reward-class probabilities f32 [B, 3] and end probability f32 [B].
+        """
+        members = slice(member, member + 1)
+        context, action = context[None], action[None]
+        with autocast(self.device, self.bf16):
+            prediction = self.net.frame(context, action, members)
+            reward_logits, end_logit = self.net.outcome(context, action, members)
+        frame = prediction.next_frame(context[:, :, -1])
+        return frame[0], reward_logits[0].float().softmax(dim=1), end_logit[0].float().sigmoid()
+
+    def step(self, context: Tensor, action: Tensor, member: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One imagined step: row b is run by member[b] alone (i64 [B]).
+
+        Returns frame u8 [B, h, w], reward f32 [B] in {-1, 0, 1} and terminated bool [B].
+        """
+        frame = torch.empty_like(context[:, -1])
+        reward = torch.empty(len(context), device=self.device)
+        terminated = torch.empty(len(context), dtype=torch.bool, device=self.device)
+        for m in member.unique().tolist():
+            rows = (member == m).nonzero()[:, 0]
+            frame[rows], reward_probs, end_prob = self.predict(context[rows], action[rows], m)
+            reward[rows] = self.decide_reward(reward_probs)
+            terminated[rows] = end_prob > self.end_threshold
+        return frame, reward, terminated
+
+    def decide_reward(self, probs: Tensor) -> Tensor:
+        """Sign of the reward f32 [B]: none unless its probability passes the calibrated threshold."""
+        rewarded = (1.0 - probs[:, 1]) > self.reward_threshold
+        return (probs[:, 2] >= probs[:, 0]).float().mul_(2.0).sub_(1.0) * rewarded
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next fit or rollout depends on."""
+        return {
+            "net": self.net.state_dict(),
+            "optimizer": optimizer_state(self.optimizer),
+            "elites": self.elites,
+            "reward_threshold": self.reward_threshold,
+            "end_threshold": self.end_threshold,
+            "gradient_steps": self.gradient_steps,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of `state_dict` for a model of the same settings."""
+        self.net.load_state_dict(state["net"])
+        load_optimizer_state(self.optimizer, state["optimizer"])
+        self.elites = [int(m) for m in state["elites"]]
+        self.reward_threshold = float(state["reward_threshold"])
+        self.end_threshold = float(state["end_threshold"])
+        self.gradient_steps = int(state["gradient_steps"])
+
+
+def _build_net(config: ModelConfig, frame_shape: tuple[int, int], num_actions: int) -> WorldNet:
+    if config.arch == "nature":
+        return NatureWorldNet(
+            config.ensemble_size, config.context, frame_shape, num_actions, fc_dim=config.fc_dim
+        )
+    return GridWorldNet(
+        config.ensemble_size,
+        config.context,
+        frame_shape,
+        num_actions,
+        width=config.width,
+        depth=config.depth,
+        outcome_width=config.outcome_width,
+    )
+
+
+def frame_loss(prediction: FramePrediction, newest: Tensor, next_frame: Tensor) -> Tensor:
+    """Loss f32 [M], summed over pixels and averaged over rows; averaged over pixels it learns nothing.
+
+    With a mask: cross-entropy of "changes" plus the absolute error of the change where there is one.
+    Without: the squared error of the change.
+    """
+    change = (next_frame.to(torch.float32) - newest.to(torch.float32)).mul_(1.0 / 255.0)
+    delta = prediction.delta.float()
+    if prediction.mask_logit is None:
+        return F.mse_loss(delta, change, reduction="none").sum((2, 3)).mean(1)
+    changed = (change.abs() > CHANGED_LEVELS / 255.0).float()
+    mask = F.binary_cross_entropy_with_logits(prediction.mask_logit.float(), changed, reduction="none")
+    value = (delta - change).abs() * changed
+    return (mask + 2.0 * value).sum((2, 3)).mean(1)
+
+
+def total_loss(losses: Mapping[str, Tensor]) -> Tensor:
+    """Training objective and held-out score of each member, f32 [M]: lower is better."""
+    return FRAME_LOSS_SCALE * losses["frame"] + losses["reward"] + losses["end"]

@@ -1,0 +1,260 @@
+"""Fits the world model to the replay buffer: held-out episodes, fixed bootstraps, early stop, elites."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mbpo_fast.models.ensemble import CHANGED_LEVELS, ModelConfig, WorldModel, total_loss
+from mbpo_fast.models.metrics import average_precision, best_threshold, f1_score
+from mbpo_fast.ops import Stream, random_integers, random_words_at
+
+Ids = NDArray[np.int64]
+CHUNK = 64
+"""Rows of one forward pass outside training: enough to keep the cores busy, small in memory."""
+
+
+class TransitionRows(Protocol):
+    """The fields of `mbpo_fast.data.Batch` that the trainer reads."""
+
+    obs: NDArray[np.uint8]
+    next_obs: NDArray[np.uint8]
+    action: NDArray[np.int64]
+    reward: NDArray[np.float32]
+    terminated: NDArray[np.bool_]
+
+
+class Replay(Protocol):
+    """The part of `mbpo_fast.data.ReplayBuffer` that the trainer reads."""
+
+    def valid_ids(self, n_step: int = 1, *, context: int = 4, split: str = "all") -> Ids:
+        """Ids of all transitions of a split."""
+
+    def gather(self, ids: Ids, n_step: int = 1, *, gamma: float = 0.99, context: int = 4) -> TransitionRows:
+        """The rows of these ids."""
+
+    def outcomes(self, ids: Ids) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Rewards and ends of these ids."""
+
+
+class ModelTrainer:
+    """Trains a `WorldModel` on real transitions and judges it on episodes that it never trains on."""
+
+    def __init__(self, model: WorldModel, *, seed: int) -> None:
+        self.model = model
+        self.config: ModelConfig = model.config
+        self.seed = seed
+        self.rounds = 0
+        self.batches = 0
+
+    def fit(self, replay: Replay) -> dict[str, float]:
+        """One round: train until the budget or the patience ends, keep each member's best weights, rank.
+
+        Returns the metrics of `evaluate`, the mean training losses and the number of updates made.
+        """
+        pools = self._pools(replay)
+        budget = self.config.first_updates if self.rounds == 0 else self.config.updates
+        holdout = self._holdout(replay)
+        stop = _EarlyStop(self.model, self.config.patience)
+        stop.check(self._member_scores(holdout))
+        sums: dict[str, Tensor] = {}
+        updates = 0
+        while updates < budget and not stop.exhausted:
+            for _ in range(min(self.config.check_every, budget - updates)):
+                losses = self.model.update(*self._batch(replay, pools))
+                sums = {name: sums.get(name, 0) + loss.mean() for name, loss in losses.items()}
+                updates += 1
+            stop.check(self._member_scores(holdout))
+        scores = stop.restore_best()
+        self.model.elites = rank_elites(scores, self.config.num_elites)
+        self._calibrate(replay)
+        self.rounds += 1
+        metrics = self.evaluate(holdout)
+        metrics |= {f"train_{name}_loss": float(total) / updates for name, total in sums.items()}
+        metrics["updates"] = float(updates)
+        return metrics
+
+    def _holdout(self, replay: Replay) -> TransitionRows | None:
+        ids = replay.valid_ids(1, context=self.config.context, split="holdout")
+        if not len(ids):
+            return None
+        return replay.gather(_spread(ids, self.config.holdout_rows), context=self.config.context)
+
+    def _pools(self, replay: Replay) -> list[tuple[Ids, Ids, Ids]]:
+        """For each member its bootstrap sample: (all, rewarded, ended) ids, repeated by its weights."""
+        ids = replay.valid_ids(1, context=self.config.context, split="train")
+        if not len(ids):
+            raise ValueError("[ModelTrainer.fit] expected training transitions in the replay buffer, got none")
+        reward, terminated = replay.outcomes(ids)
+        pools = []
+        for weight in bootstrap_weights(ids, self.config.ensemble_size, self.seed):
+            if not weight.any():
+                weight = np.ones_like(weight)
+            own, rewarded, ended = (np.repeat(x, weight) for x in (ids, reward != 0, terminated))
+            pools.append((own, own[rewarded], own[ended]))
+        return pools
+
+    def _batch(self, replay: Replay, pools: Sequence[tuple[Ids, Ids, Ids]]) -> tuple[Tensor, ...]:
+        """Balanced rows for every member: context, action, next frame, reward, end, each [E, B, ...]."""
+        size = self.config.batch_size
+        ids = np.concatenate([self._draw(pool, size, self.batches * len(pools) + m) for m, pool in enumerate(pools)])
+        self.batches += 1
+        rows = replay.gather(ids, context=self.config.context)
+        return tuple(x.unflatten(0, (len(pools), size)) for x in self._tensors(rows))
+
+    def _draw(self, pool: tuple[Ids, Ids, Ids], size: int, step: int) -> Ids:
+        """`size` ids of one member: a share rewarded, a share ended, the rest as they come."""
+        own, rewarded, ended = pool
+        chosen = own[random_integers(self.seed, Stream.MODEL_BATCH, step, size, len(own))]
+        first = 0
+        for special, share in ((rewarded, self.config.rewarded_share), (ended, self.config.ended_share)):
+            count = round(size * share) if len(special) else 0
+            if count:
+                draw = random_integers(self.seed, Stream.MODEL_BATCH, step, size, len(special), word=2)
+                chosen[first : first + count] = special[draw[first : first + count]]
+            first += count
+        return chosen
+
+    def _tensors(self, rows: TransitionRows) -> tuple[Tensor, ...]:
+        arrays = (rows.obs, rows.action, rows.next_obs[:, -1], rows.reward, rows.terminated)
+        return tuple(torch.from_numpy(np.ascontiguousarray(x)).to(self.model.device) for x in arrays)
+
+    @torch.no_grad()
+    def _member_scores(self, rows: TransitionRows | None) -> NDArray[np.float64]:
+        """Held-out score of each member f64 [E], lower is better; NaN without held-out rows."""
+        members = self.config.ensemble_size
+        if rows is None:
+            return np.full(members, np.nan)
+        total = torch.zeros(members, dtype=torch.float64)
+        tensors = self._tensors(rows)
+        for first in range(0, len(rows.action), CHUNK):
+            chunk = [x[first : first + CHUNK] for x in tensors]
+            every = [x[None].expand(members, *x.shape) for x in chunk]
+            total += total_loss(self.model.losses(*every)).double().cpu() * len(chunk[1])
+        return (total / len(rows.action)).numpy()
+
+    def _predict(self, rows: TransitionRows) -> list["_MemberPrediction"]:
+        """Each elite's word on every row."""
+        context, action, *_ = self._tensors(rows)
+        predictions = []
+        for m in self.model.elites:
+            parts = [
+                self.model.predict(context[i : i + CHUNK], action[i : i + CHUNK], m)
+                for i in range(0, len(context), CHUNK)
+            ]
+            frame, reward, end = (torch.cat(x).cpu() for x in zip(*parts, strict=True))
+            predictions.append(_MemberPrediction(frame.numpy(), reward, end.numpy()))
+        return predictions
+
+    def _calibrate(self, replay: Replay) -> None:
+        """Set the reward and end thresholds to the best F1 on training rows, as they come."""
+        ids = replay.valid_ids(1, context=self.config.context, split="train")
+        rows = replay.gather(_spread(ids, 2 * self.config.holdout_rows), context=self.config.context)
+        predictions = self._predict(rows)
+        rewarded = np.concatenate([1.0 - p.reward_probs[:, 1].numpy() for p in predictions])
+        ended = np.concatenate([p.end_prob for p in predictions])
+        copies = len(predictions)
+        self.model.reward_threshold = best_threshold(rewarded, np.tile(rows.reward != 0, copies), 0.5)
+        self.model.end_threshold = best_threshold(ended, np.tile(rows.terminated, copies), 0.5)
+
+    def evaluate(self, rows: TransitionRows | None) -> dict[str, float]:
+        """Errors of the elites on held-out rows, beside those of copying the last frame (mean gray levels)."""
+        if rows is None:
+            return {"holdout_rows": 0.0}
+        newest, target = rows.obs[:, -1].astype(np.int16), rows.next_obs[:, -1].astype(np.int16)
+        copy_error = np.abs(target - newest)
+        changed = copy_error > CHANGED_LEVELS
+        predictions = self._predict(rows)
+        error = np.mean([np.abs(p.frame.astype(np.int16) - target) for p in predictions], axis=0)
+        metrics = {"holdout_rows": float(len(rows.action))}
+        for name, where in (("changed", changed), ("frame", np.ones_like(changed))):
+            model_error, copy = float(error[where].mean()), float(copy_error[where].mean())
+            metrics |= {f"{name}_error": model_error, f"{name}_error_copy": copy}
+            metrics[f"{name}_error_ratio"] = model_error / copy if copy > 0 else math.nan
+        return metrics | self._outcome_metrics(predictions, rows)
+
+    def _outcome_metrics(
+        self, predictions: Sequence["_MemberPrediction"], rows: TransitionRows
+    ) -> dict[str, float]:
+        decided = [self.model.decide_reward(p.reward_probs).numpy() for p in predictions]
+        actual = np.sign(rows.reward)
+        reward_f1 = np.mean([f1_score(d, actual) for d in decided])
+        return {
+            "reward_f1": float(reward_f1),
+            "end_pr_auc": float(np.mean([average_precision(p.end_prob, rows.terminated) for p in predictions])),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counters; all draws depend on them and on the seed."""
+        return {"rounds": self.rounds, "batches": self.batches}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of `state_dict`."""
+        self.rounds, self.batches = int(state["rounds"]), int(state["batches"])
+
+
+class _MemberPrediction:
+    def __init__(self, frame: NDArray[np.uint8], reward_probs: Tensor, end_prob: NDArray[np.float32]) -> None:
+        self.frame, self.reward_probs, self.end_prob = frame, reward_probs, end_prob
+
+
+class _EarlyStop:
+    """Patience on the held-out score, counted as in MBPO's code: a gain of 1 % in any member resets it."""
+
+    GAIN = 0.01
+
+    def __init__(self, model: WorldModel, patience: int) -> None:
+        self.net = model.net
+        self.patience = patience
+        self.best = np.full(model.config.ensemble_size, np.inf)
+        self.weights = {name: tensor.clone() for name, tensor in self.net.state_dict().items()}
+        self.without_gain = 0
+
+    @property
+    def exhausted(self) -> bool:
+        return self.without_gain >= self.patience
+
+    def check(self, scores: NDArray[np.float64]) -> None:
+        """Keep the weights of every member that is better than it ever was in this round."""
+        better = ~(scores >= self.best)  # NaN (nothing held out yet) counts as better: keep the newest
+        gained = (scores < self.best * (1.0 - self.GAIN)) | np.isnan(scores)
+        self.without_gain = 0 if gained.any() else self.without_gain + 1
+        self.best = np.where(better, scores, self.best)
+        members = torch.from_numpy(better.nonzero()[0])
+        for name, tensor in self.net.state_dict().items():
+            self.weights[name][members] = tensor[members]
+
+    def restore_best(self) -> NDArray[np.float64]:
+        """Put each member's best weights back; returns their scores f64 [E]."""
+        self.net.load_state_dict(self.weights)
+        return self.best
+
+
+def rank_elites(scores: NDArray[np.float64], count: int) -> list[int]:
+    """The `count` members of lowest score, best first; NaN ranks last."""
+    return [int(m) for m in np.argsort(scores, kind="stable")[:count]]
+
+
+def bootstrap_weights(ids: Ids, members: int, seed: int) -> NDArray[np.int64]:
+    """How often each member's bootstrap sample holds each transition: i64 [E, K], Poisson(1).
+
+    The draw is keyed by (seed, member, transition id), so a weight holds for life while the buffer grows;
+    Poisson(1) is the limit of sampling with replacement (Oza and Russell 2001).
+    """
+    blocks = [
+        random_words_at(seed, Stream.BOOTSTRAP, ids, np.full_like(ids, block)) for block in range((members + 3) // 4)
+    ]
+    words = np.concatenate(blocks, axis=1)[:, :members].T
+    cumulative = np.cumsum([math.exp(-1.0) / math.factorial(k) for k in range(8)])
+    return np.searchsorted(cumulative, words * 2.0**-32, side="right")
+
+
+def _spread(ids: Ids, count: int) -> Ids:
+    """At most `count` ids, evenly spread over all."""
+    if len(ids) <= count:
+        return ids
+    return ids[np.linspace(0, len(ids) - 1, count).astype(np.int64)]

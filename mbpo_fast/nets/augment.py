@@ -1,0 +1,16 @@
+"""Image augmentation on uint8 stacks."""
+
+import torch
+from torch import Tensor
+
+
+def random_shift(obs: Tensor, down: Tensor, right: Tensor) -> Tensor:
+    """Shift each stack of obs u8 [B, S, h, w] by (down, right) i64 [B] pixels, edges repeated.
+
+    DrQ's random shift (Kostrikov et al. 2021, section 3.1): one offset a stack, so that motion stays true.
+    """
+    height, width = obs.shape[2:]
+    rows = (torch.arange(height, device=obs.device) - down[:, None]).clamp_(0, height - 1)
+    columns = (torch.arange(width, device=obs.device) - right[:, None]).clamp_(0, width - 1)
+    shifted = obs.gather(2, rows[:, None, :, None].expand_as(obs))
+    return shifted.gather(3, columns[:, None, None, :].expand_as(obs))

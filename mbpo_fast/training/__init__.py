@@ -1,0 +1,1 @@
+"""Loops: the only place that knows the order of acting, fitting, imagining, learning and saving."""

@@ -1,0 +1,82 @@
+"""Steps the environments, stores what happens, keeps the scores of whole games."""
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+
+from mbpo_fast.data import ReplayBuffer
+
+
+class Collector:
+    """Feeds a replay buffer from a vector environment with NEXT_STEP autoreset.
+
+    `obs` u8 [N, S, h, w] is what the next action answers; `env_steps` counts agent steps over all
+    environments, without the rows that only carry a reset.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], replay: ReplayBuffer, *, window: int) -> None:
+        self.env = env
+        self.replay = replay
+        self.env_steps = 0
+        self.iterations = 0
+        self.games = 0
+        self.scores: deque[float] = deque(maxlen=window)
+        self.lengths: deque[int] = deque(maxlen=window)
+        self.obs: NDArray[np.uint8] = np.empty(0, np.uint8)
+
+    def start(self, seed: int) -> None:
+        """Reset every environment and store the first frames."""
+        self.obs, _ = self.env.reset(seed=seed)
+        lanes = len(self.obs)
+        self._store(np.zeros(lanes, np.int64), np.zeros(lanes, np.float32), *np.zeros((2, lanes), bool), True)
+
+    def step(self, action: NDArray[np.int64]) -> int:
+        """One step of every environment; returns how many of them were agent steps."""
+        self.obs, reward, terminated, truncated, infos = self.env.step(action)
+        self._store(action, reward, terminated, truncated, infos["reset"])
+        for lane in infos["game_over"].nonzero()[0]:
+            self.scores.append(float(infos["game_score"][lane]))
+            self.lengths.append(int(infos["game_length"][lane]))
+            self.games += 1
+        counted = int((~infos["reset"]).sum())
+        self.env_steps += counted
+        self.iterations += 1
+        return counted
+
+    def _store(
+        self,
+        action: NDArray[np.int64],
+        reward: NDArray[np.float32],
+        terminated: NDArray[np.bool_],
+        truncated: NDArray[np.bool_],
+        first: NDArray[np.bool_] | bool,
+    ) -> None:
+        first = np.broadcast_to(first, action.shape)
+        newest = np.ascontiguousarray(self.obs[:, -1])
+        self.replay.add(newest, action, reward.astype(np.float32), terminated, truncated, first)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Environments, current observations, counters and recent scores."""
+        return {
+            "env": self.env.get_state(),  # type: ignore[attr-defined]
+            "obs": self.obs,
+            "env_steps": self.env_steps,
+            "iterations": self.iterations,
+            "games": self.games,
+            "scores": list(self.scores),
+            "lengths": list(self.lengths),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of `state_dict`."""
+        self.env.set_state(state["env"])  # type: ignore[attr-defined]
+        self.obs = np.array(state["obs"], dtype=np.uint8)
+        self.env_steps, self.iterations, self.games = (
+            int(state[name]) for name in ("env_steps", "iterations", "games")
+        )
+        self.scores.extend(float(score) for score in state["scores"])
+        self.lengths.extend(int(length) for length in state["lengths"])

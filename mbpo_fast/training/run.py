@@ -1,0 +1,329 @@
+"""A run from its settings to its report: new or resumed, interrupted or finished, then evaluated."""
+
+import json
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mbpo_fast.agents import DDQN
+from mbpo_fast.config import Config, differences, load_config, resolved_yaml
+from mbpo_fast.config.schema import MAY_DIFFER_ON_RESUME
+from mbpo_fast.envs import make_env
+from mbpo_fast.errors import UsageError
+from mbpo_fast.ops import Stream
+from mbpo_fast.training.build import EVALUATION_SEED, Parts, build, build_agent, build_eval_env, set_threads
+from mbpo_fast.training.checkpoint import CheckpointStore
+from mbpo_fast.training.evaluation import Evaluation, evaluate_policy
+from mbpo_fast.training.logger import RunLogger
+from mbpo_fast.training.machine import available_cores, machine_info
+from mbpo_fast.training.mbpo import Metrics, Trainer
+from mbpo_fast.training.progress import Progress
+from mbpo_fast.training.report import write_report
+from mbpo_fast.training.timer import PhaseTimer
+from mbpo_fast.training.video import write_video
+
+MAX_VIDEO_STEPS = 4_000
+"""Agent steps of a video at most: some four minutes."""
+EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 75, signal.SIGUSR1: 75}
+"""Ctrl-C, and the two by which schedulers say that time is up (75: saved, run the same command to go on)."""
+
+
+def train(config: Config, run_dir: Path, *, config_name: str) -> int:
+    """Train in `run_dir`, or go on where a run there stopped; returns the process's exit code."""
+    set_threads(config)
+    store = _claim(config, run_dir)
+    parts = build(config)
+    try:
+        return _Run(config, run_dir, store, parts, config_name).execute()
+    finally:
+        parts.collector.env.close()
+
+
+def _claim(config: Config, run_dir: Path) -> CheckpointStore:
+    """Refuse a folder that holds another configuration; write the settings of a new run."""
+    path = run_dir / "config.yaml"
+    if path.exists():
+        changed = [
+            f"{key} {old!r} -> {new!r}"
+            for key, old, new in differences(load_config([str(path)], {}), config)
+            if not key.startswith(MAY_DIFFER_ON_RESUME)
+        ]
+        if changed:
+            raise UsageError(
+                f"{run_dir} holds a run of another configuration: {', '.join(changed)}; choose another --run"
+            )
+    elif run_dir.exists() and any(run_dir.iterdir()):
+        raise UsageError(f"{run_dir}: expected a new folder or a run, got a folder of something else")
+    run_dir.mkdir(parents=True, exist_ok=True)
+    path.write_text(resolved_yaml(config), encoding="utf-8")
+    return CheckpointStore(run_dir / "checkpoints", keep=config.checkpoint.keep)
+
+
+class _Run:
+    """One call of `train`: the loop's callbacks and what happens after the last step."""
+
+    def __init__(
+        self, config: Config, run_dir: Path, store: CheckpointStore, parts: Parts, config_name: str
+    ) -> None:
+        self.config, self.run_dir, self.store, self.parts = config, run_dir, store, parts
+        self.config_name = config_name
+        self.timer = PhaseTimer()
+        self.trainer = Trainer(parts, self.timer)
+        self.seconds_before = 0.0
+        self.begin = time.perf_counter()
+        offset = self._restore()
+        self.logger = RunLogger(run_dir, tensorboard=config.log.tensorboard, offset=offset)
+        self.steps_at_log = parts.collector.env_steps
+        self.time_at_log = self.begin
+        self.signal: int | None = None
+
+    def _restore(self) -> int | None:
+        latest = self.store.latest()
+        if latest is None:
+            self.parts.collector.start(self.config.seed)
+            return None
+        state = self.store.load(latest, self.parts.buffers())
+        self.trainer.load_state_dict(state["trainer"])
+        self.seconds_before = float(state["seconds"])
+        return int(state["logger"]["offset"])
+
+    def execute(self) -> int:
+        """Train, then evaluate and report; an interruption saves and says how to go on."""
+        try:
+            with Progress(self.config, start=self.parts.collector.env_steps) as progress, self._signals():
+                self.progress = progress
+                verdict = self.trainer.train(
+                    on_log=self._log,
+                    on_save=self._save,
+                    on_evaluate=lambda step: self._evaluate_now(),
+                    interrupted=lambda: self.signal is not None,
+                )
+            if self.signal is not None and verdict == "interrupted":
+                print(f"saved at step {self.parts.collector.env_steps}; the same command goes on from there")
+                return EXIT_CODES[signal.Signals(self.signal)]
+            self._finish(verdict)
+        finally:
+            self.logger.close()
+        return 0
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """The first signal ends the loop after its step; a second Ctrl-C ends the process at once."""
+
+        def note(number: int, _frame: object) -> None:
+            if self.signal is not None:
+                raise KeyboardInterrupt
+            self.signal = number
+
+        before = {number: signal.signal(number, note) for number in EXIT_CODES}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _seconds(self) -> float:
+        return self.seconds_before + time.perf_counter() - self.begin
+
+    def _log(self, step: int, metrics: Metrics) -> None:
+        now = time.perf_counter()
+        frames = step * self.config.env.frame_skip
+        metrics |= {"time/total_timesteps": float(step), "time/frames": float(frames)}
+        metrics["time/time_elapsed"] = self._seconds()
+        if step > self.steps_at_log:
+            metrics["time/fps"] = (step - self.steps_at_log) / (now - self.time_at_log)
+            self.steps_at_log, self.time_at_log = step, now
+        metrics |= {f"time/phase_{phase}": seconds for phase, seconds in self.timer.take().items()}
+        self.logger.log(step, metrics)
+        gate = self.parts.world.gate.verdict if self.parts.world else "no model"
+        self.progress.update(step, metrics, gate)
+
+    def _save(self, step: int) -> None:
+        if step in self.store.steps():
+            return
+        state = {
+            "trainer": self.trainer.state_dict(),
+            "logger": self.logger.state_dict(),
+            "seconds": self._seconds(),
+        }
+        self.store.save(step, state, self.parts.buffers())
+
+    def _evaluate_now(self) -> Metrics:
+        result = play(
+            self.config,
+            self.parts.agent,
+            episodes=self.config.evaluation.episodes,
+            seed=self.config.seed + EVALUATION_SEED,
+        )
+        return {"eval/mean_reward": result.mean, "eval/mean_ep_length": float(np.mean(result.lengths))}
+
+    def _finish(self, verdict: str) -> None:
+        """Final evaluation, random baseline, video, summary and report."""
+        summary = self._summary(verdict)
+        evaluation = self.config.evaluation
+        # Other seeds than those of the evaluations while training.
+        seed = self.config.seed + 2 * EVALUATION_SEED
+        if evaluation.final_episodes:
+            summary["agent"] = self._play_final(evaluation.epsilon, seed)
+            if evaluation.random_baseline:
+                summary["random"] = self._play_final(1.0, seed)
+        if self.config.video.final:
+            record_game(self.config, self.parts.agent, self.run_dir / "videos" / "final", seed=seed)
+        summary["wall_seconds"] = self._seconds()
+        text = json.dumps(summary, indent=1)
+        (self.run_dir / "summary.json").write_text(text + "\n", encoding="utf-8")
+        report = write_report(self.run_dir)
+        _print_summary(summary, report)
+
+    def _play_final(self, epsilon: float, seed: int) -> dict[str, Any]:
+        episodes = self.config.evaluation.final_episodes
+        who = "random actions" if epsilon == 1.0 else f"the frozen agent, epsilon {epsilon:g}"
+        print(f"evaluating {who}: {episodes} whole games", flush=True)
+        return play(self.config, self.parts.agent, episodes=episodes, seed=seed, epsilon=epsilon).to_dict()
+
+    def _summary(self, verdict: str) -> dict[str, Any]:
+        parts, collector = self.parts, self.parts.collector
+        return {
+            "config": self.config_name,
+            "env_id": self.config.env.id,
+            "algorithm": "mbpo" if parts.world else self.config.agent.kind,
+            "seed": self.config.seed,
+            "env_steps": collector.env_steps,
+            "frames": collector.env_steps * self.config.env.frame_skip,
+            "gradient_steps": parts.agent.gradient_steps,
+            "stopped": verdict,
+            "synthetic_rows": parts.sampler.synthetic_rows,
+            "real_rows": parts.sampler.real_rows,
+            "gate_opened_at": self.trainer.gate_opened_at,
+            "gate_verdict": parts.world.gate.verdict if parts.world else "no model",
+            "machine": machine_info(),
+        }
+
+
+def play(
+    config: Config,
+    agent: DDQN,
+    *,
+    episodes: int,
+    seed: int,
+    epsilon: float | None = None,
+    env_id: str | None = None,
+    num_envs: int | None = None,
+) -> Evaluation:
+    """Whole games of a frozen policy under a run's settings; see `evaluate_policy`."""
+    epsilon = config.evaluation.epsilon if epsilon is None else epsilon
+    lanes = min(num_envs or config.evaluation.num_envs, episodes)
+    env = build_eval_env(config, num_envs=lanes, workers=min(available_cores(), lanes), env_id=env_id)
+    protocol = f"{env_id or config.env.id}, whole games, raw scores, epsilon {epsilon:g}, seed {seed}"
+    try:
+        return evaluate_policy(
+            agent,
+            env,
+            episodes=episodes,
+            seed=seed,
+            epsilon=epsilon,
+            protocol=protocol,
+        )
+    finally:
+        env.close()
+
+
+def record_game(config: Config, agent: DDQN, path: Path, *, seed: int) -> Path:
+    """A video of one whole game of the frozen policy, in the emulator's colours; returns the file."""
+    settings = config.env.env_settings() | {"episodic_life": False, "clip_reward": False}
+    env = make_env(config.env.id, seed=seed, render_mode="rgb_array", **settings)
+    obs, info = env.reset()
+    frames = [env.render()]
+    step = 0
+    while not info["game_over"] and step < MAX_VIDEO_STEPS:
+        action = agent.act(
+            obs[None], config.evaluation.epsilon, seed=seed, stream=Stream.EXPLORE, step=step
+        )
+        obs, _, _, _, info = env.step(int(action[0]))
+        frames.append(env.render())
+        step += 1
+    env.close()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return write_video(path, frames, fps=15)
+
+
+class FrozenAgent:
+    """A trained policy that acts on observations and learns no more."""
+
+    def __init__(self, agent: DDQN, config: Config) -> None:
+        self._agent, self.config = agent, config
+
+    def act(self, obs: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Greedy actions i64 [B] for stacks u8 [B, 4, h, w], or one action i64 [] for one stack."""
+        single = obs.ndim == 3
+        actions = self._agent.act(
+            np.ascontiguousarray(obs[None] if single else obs), 0.0, seed=0, stream=Stream.EXPLORE, step=0
+        )
+        return np.asarray(actions[0]) if single else actions
+
+
+def load_agent(path: str | Path) -> FrozenAgent:
+    """The policy of a run's newest checkpoint, or of a checkpoint folder; see `FrozenAgent.act`.
+
+    Raises UsageError where there is no run, no checkpoint, or a damaged one.
+    """
+    config, agent = _load(Path(path))
+    return FrozenAgent(agent, config)
+
+
+def _load(path: Path) -> tuple[Config, DDQN]:
+    checkpoint = path if (path / "manifest.json").exists() else None
+    run_dir = path.parent.parent if checkpoint else path
+    if not (run_dir / "config.yaml").exists():
+        raise UsageError(f"{path}: expected a run or a checkpoint folder, found no config.yaml")
+    config = load_config([str(run_dir / "config.yaml")], {})
+    store = CheckpointStore(run_dir / "checkpoints", keep=config.checkpoint.keep)
+    checkpoint = checkpoint or store.latest()
+    if checkpoint is None:
+        raise UsageError(f"{path}: expected a checkpoint, found none yet")
+    env = build_eval_env(config, num_envs=1, workers=0)
+    agent = build_agent(config, env)
+    env.close()
+    agent.load_state_dict(store.load(checkpoint, {})["trainer"]["parts"]["agent"])
+    return config, agent
+
+
+def evaluate(
+    agent: FrozenAgent, env_id: str | None = None, episodes: int = 100, seed: int = 0, epsilon: float | None = None
+) -> dict[str, Any]:
+    """Whole games of a loaded agent, on its own game or another; the keys are those of `Evaluation`."""
+    set_threads(agent.config)
+    return play(
+        agent.config, agent._agent, episodes=episodes, seed=seed, epsilon=epsilon, env_id=env_id
+    ).to_dict()
+
+
+def evaluate_run(
+    path: Path, *, episodes: int, seed: int, epsilon: float | None, env_id: str | None, num_envs: int
+) -> dict[str, Any]:
+    """Whole games of a run's or a checkpoint's frozen policy; the keys are those of `Evaluation`."""
+    config, agent = _load(path)
+    set_threads(config)
+    return play(
+        config, agent, episodes=episodes, seed=seed, epsilon=epsilon, env_id=env_id, num_envs=num_envs
+    ).to_dict()
+
+
+def _print_summary(summary: Mapping[str, Any], report: Path) -> None:
+    for who in ("agent", "random"):
+        if who in summary:
+            low, high = summary[who]["ci95"]
+            print(
+                f"{who}: mean {summary[who]['mean']:.1f} over {summary[who]['episodes']} games, "
+                f"95 % interval {low:.1f} to {high:.1f}, {summary[who]['distinct_games']} distinct games"
+            )
+    rows = summary["synthetic_rows"] + summary["real_rows"]
+    share = summary["synthetic_rows"] / rows if rows else 0.0
+    print(f"{summary['env_steps']} steps in {summary['wall_seconds']:.0f} s, {share:.0%} synthetic rows; {report}")

@@ -1,0 +1,36 @@
+"""Rules for every test: no global random state is touched, and GPU tests are skipped in this one place."""
+
+import importlib.util
+import os
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+
+def _cuda_is_available() -> bool:
+    if importlib.util.find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    wanted = [item for item in items if item.get_closest_marker("cuda")]
+    if not wanted or os.environ.get("MBPO_FAST_REQUIRE_CUDA") == "1" or _cuda_is_available():
+        return
+    for item in wanted:
+        item.add_marker(pytest.mark.skip(reason="no CUDA device (MBPO_FAST_REQUIRE_CUDA=1 runs it anyway)"))
+
+
+@pytest.fixture(autouse=True)
+def _global_random_state_untouched() -> Iterator[None]:
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    yield
+    after = np.random.get_state()  # noqa: NPY002
+    assert random.getstate() == python, "the test or the code under test drew from `random`"
+    assert all(np.array_equal(a, b) for a, b in zip(numpy, after, strict=True)), (
+        "the test or the code under test drew from `numpy.random`"
+    )

@@ -1,0 +1,107 @@
+"""Rollouts: length, stops, elites, actions of the current policy, reproducible draws."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mbpo_fast.data import ModelBuffer
+from mbpo_fast.models import RolloutEngine
+from mbpo_fast.ops import Stream
+
+CONTEXT, SIDE, ROWS = 5, 36, 40
+
+
+class Policy:
+    """Acts by the newest frame's first pixel, modulo 3, and notes what it saw."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def act(self, obs: Any, epsilon: float, *, seed: int, stream: Stream, step: int) -> Any:
+        self.seen.append((obs.shape, epsilon, stream, step))
+        return obs[:, -1, 0, 0].astype(np.int64) % 3
+
+
+class Model:
+    """Adds 1 to every pixel; the row ends when its first pixel passes `last`; the reward names the member."""
+
+    def __init__(self, elites: list[int], last: int = 255) -> None:
+        self.elites, self.last = elites, last
+        self.members: list[int] = []
+        self.rows: list[int] = []
+
+    def step(self, context: Any, action: Any, member: Any) -> Any:
+        self.members += member.tolist()
+        self.rows.append(len(member))
+        frame = context[:, -1] + 1
+        return frame, member.to(torch.float32), frame[:, 0, 0] >= self.last
+
+
+def start(rows: int = ROWS) -> np.ndarray:
+    frames = np.zeros((rows, CONTEXT, SIDE, SIDE), np.uint8)
+    frames += np.arange(CONTEXT, dtype=np.uint8)[:, None, None]
+    frames += (np.arange(rows, dtype=np.uint8) % 10)[:, None, None, None]
+    return frames
+
+
+def run(model: Model, horizon: int, seed: int = 0) -> tuple[ModelBuffer, int, Policy]:
+    buffer = ModelBuffer(64, context=CONTEXT, horizon=8, frame_shape=(SIDE, SIDE), seed=0)
+    policy = Policy()
+    written = RolloutEngine(seed=seed).run(start(), policy, model, buffer, horizon=horizon, epsilon=0.1)
+    return buffer, written, policy
+
+
+@pytest.mark.parametrize("horizon", [1, 2, 5, 8])
+def test_a_branch_has_the_length_asked_for(horizon: int) -> None:
+    buffer, written, policy = run(Model([0]), horizon)
+    assert written == ROWS * horizon == buffer.num_transitions
+    assert [seen[3] for seen in policy.seen] == list(range(horizon))
+    assert all(seen[0] == (ROWS, 4, SIDE, SIDE) and seen[1] == 0.1 for seen in policy.seen)
+    assert all(seen[2] == Stream.ROLLOUT_ACTION for seen in policy.seen)
+
+
+def test_predicted_ends_stop_their_branch_and_no_other() -> None:
+    # Row i starts with newest pixel 4 + i % 10 and ends when it reaches 10: after max(1, 6 - i % 10) steps.
+    model = Model([0], last=10)
+    buffer, written, _ = run(model, 8)
+    lengths = [max(1, 6 - i % 10) for i in range(ROWS)]
+    assert written == sum(lengths) == buffer.num_transitions
+    assert model.rows == [sum(length > t for length in lengths) for t in range(max(lengths))]
+
+
+def test_only_elites_run_and_each_step_draws_anew() -> None:
+    model = Model([4, 1, 3])
+    run(model, 8)
+    shares = np.bincount(model.members, minlength=5) / len(model.members)
+    assert shares[[0, 2]].sum() == 0
+    assert np.abs(shares[[1, 3, 4]] - 1 / 3).max() < 0.12
+    by_step = np.array(model.members).reshape(8, ROWS)
+    assert not all((by_step[t] == by_step[0]).all() for t in range(8))
+
+
+def test_frames_actions_and_rewards_reach_the_buffer() -> None:
+    buffer, _, _ = run(Model([2]), 3)
+    rows = buffer.sample(256, n_step=1, gamma=0.9)
+    newest, following = rows.obs[:, -1, 0, 0].astype(int), rows.next_obs[:, -1, 0, 0].astype(int)
+    assert (following == newest + 1).all()
+    assert (rows.obs[:, -2, 0, 0] == newest - 1).all()
+    assert (rows.action == newest % 3).all(), "the action is the current policy's at that state"
+    assert (rows.reward == 2.0).all()
+    assert (rows.discount == np.float32(0.9)).all()
+
+
+def test_same_seed_same_members_and_the_counter_goes_on() -> None:
+    first, second, third = Model([0, 1]), Model([0, 1]), Model([0, 1])
+    run(first, 4)
+    run(second, 4)
+    run(third, 4, seed=1)
+    assert first.members == second.members != third.members
+    engine = RolloutEngine(seed=0)
+    buffer = ModelBuffer(64, context=CONTEXT, horizon=8, frame_shape=(SIDE, SIDE), seed=0)
+    fourth = Model([0, 1])
+    for _ in range(2):
+        engine.run(start(), Policy(), fourth, buffer, horizon=1, epsilon=0.1)
+    assert fourth.members[:ROWS] != fourth.members[ROWS:]
+    assert buffer.total == 2 * ROWS, "branches of earlier rounds are retained"

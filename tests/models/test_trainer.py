@@ -1,0 +1,215 @@
+"""The trainer's semantics: holdout, bootstrap, early stop, best weights, elites, balance, thresholds."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from mbpo_fast.data import ReplayBuffer
+from mbpo_fast.models import ModelConfig, ModelTrainer, WorldModel
+from mbpo_fast.models.trainer import _EarlyStop, bootstrap_weights, rank_elites
+
+SIDE, LANES = 36, 2
+SMALL = {
+    "context": 4, "width": 8, "depth": 1, "outcome_width": 8, "batch_size": 8, "holdout_ratio": 0.3,
+    "first_updates": 6, "updates": 4, "bf16": False, "check_every": 2, "holdout_rows": 64,
+}  # fmt: skip
+
+
+def replay(steps: int = 150, seed: int = 0, episode: int = 12) -> ReplayBuffer:
+    """A dot that moves right by its action; reward when it passes the middle; ends after `episode` steps."""
+    buffer = ReplayBuffer(1000, LANES, frame_shape=(SIDE, SIDE), seed=seed, holdout_ratio=0.3)
+    rng = np.random.default_rng(seed)
+    x = np.zeros(LANES, int)
+    age = 0
+    for step in range(steps):
+        first = step % (episode + 1) == 0
+        action = rng.integers(0, 3, LANES)
+        x = np.zeros(LANES, int) if first else x + action
+        age = 0 if first else age + 1
+        frame = np.zeros((LANES, SIDE, SIDE), np.uint8)
+        for lane in range(LANES):
+            frame[lane, 8:16, x[lane] : x[lane] + 4] = 200
+        reward = ((x >= 10) & (x - action < 10) & ~first).astype(np.float32)
+        end = np.full(LANES, age == episode)
+        buffer.add(frame, action, reward, end, np.zeros(LANES, bool), np.full(LANES, first))
+    return buffer
+
+
+def model(**settings: object) -> WorldModel:
+    return WorldModel(ModelConfig(**(SMALL | settings)), frame_shape=(SIDE, SIDE), num_actions=3, seed=1)
+
+
+def test_bootstrap_weights_are_fixed_for_life_and_differ_between_members() -> None:
+    ids = np.arange(20_000, dtype=np.int64)
+    weights = bootstrap_weights(ids, 6, seed=3)
+    assert weights.shape == (6, 20_000)
+    later = bootstrap_weights(ids[5_000:5_100], 6, seed=3)
+    assert np.array_equal(weights[:, 5_000:5_100], later), "a weight depends on its transition alone"
+    for m in range(1, 6):
+        assert np.corrcoef(weights[0], weights[m])[0, 1] < 0.05
+    assert np.abs(weights.mean(axis=1) - 1).max() < 0.03
+    assert np.abs((weights == 0).mean(axis=1) - np.exp(-1)).max() < 0.02, "Poisson(1)"
+    assert not np.array_equal(bootstrap_weights(ids, 6, seed=4), weights)
+
+
+class Spy:
+    """Notes which ids are trained on and which are judged."""
+
+    def __init__(self, buffer: ReplayBuffer) -> None:
+        self.buffer = buffer
+        self.gathered: list[np.ndarray] = []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.buffer, name)
+
+    def gather(self, ids: np.ndarray, *args: object, **kwargs: object) -> object:
+        self.gathered.append(np.asarray(ids))
+        return self.buffer.gather(ids, *args, **kwargs)
+
+
+def test_held_out_episodes_are_never_trained_on() -> None:
+    spy = Spy(replay())
+    trainer = ModelTrainer(model(), seed=0)
+    trainer.fit(spy)
+    held_out = set(spy.buffer.valid_ids(1, context=4, split="holdout").tolist())
+    assert len(held_out) > 20
+    batches = [ids for ids in spy.gathered if len(ids) == 5 * 8]
+    assert len(batches) == 6
+    assert not held_out & set(np.concatenate(batches).tolist())
+    before = held_out
+    for _ in range(13):
+        spy.buffer.add(
+            np.zeros((LANES, SIDE, SIDE), np.uint8), np.zeros(LANES, np.int64), np.zeros(LANES, np.float32),
+            np.zeros(LANES, bool), np.zeros(LANES, bool), np.zeros(LANES, bool),
+        )  # fmt: skip
+    assert before <= set(spy.buffer.valid_ids(1, context=4, split="holdout").tolist())
+
+
+def test_each_member_draws_from_its_own_bootstrap() -> None:
+    buffer = replay()
+    trainer = ModelTrainer(model(), seed=0)
+    ids = buffer.valid_ids(1, context=4, split="train")
+    weights = bootstrap_weights(ids, 5, seed=0)
+    for (own, rewarded, ended), weight in zip(trainer._pools(buffer), weights, strict=True):
+        assert np.array_equal(own, np.repeat(ids, weight))
+        reward, terminated = buffer.outcomes(own)
+        assert np.array_equal(rewarded, own[reward != 0])
+        assert np.array_equal(ended, own[terminated])
+    # The same after more data has come: what was drawn stays drawn.
+    again = trainer._pools(buffer)
+    assert np.array_equal(again[0][0], np.repeat(ids, weights[0]))
+
+
+def test_batches_hold_the_stated_shares_of_rewards_and_ends() -> None:
+    buffer = replay()
+    trainer = ModelTrainer(model(batch_size=16, rewarded_share=0.25, ended_share=0.125), seed=0)
+    pools = trainer._pools(buffer)
+    _, _, _, reward, terminated = trainer._batch(buffer, pools)
+    assert reward.shape == (5, 16)
+    assert ((reward != 0)[:, :4]).all()
+    assert terminated[:, 4:6].all()
+    natural = ModelTrainer(model(batch_size=16, rewarded_share=0.0, ended_share=0.0), seed=0)
+    _, _, _, reward, _ = natural._batch(buffer, natural._pools(buffer))
+    assert (reward != 0).float().mean() < 0.2
+
+
+def test_early_stop_counts_patience_and_keeps_each_members_best() -> None:
+    net = model(ensemble_size=2, num_elites=1)
+    stop = _EarlyStop(net, patience=2)
+
+    def set_weights(value: float) -> None:
+        with torch.no_grad():
+            for parameter in net.net.parameters():
+                parameter.fill_(value)
+
+    history = [([5.0, 5.0], 0), ([4.0, 6.0], 0), ([4.5, 4.99], 1), ([3.999, 9.0], 2)]
+    for value, (scores, without_gain) in enumerate(history):
+        set_weights(float(value))
+        stop.check(np.array(scores))
+        assert stop.without_gain == without_gain, "a gain of less than 1 % does not reset the patience"
+    assert stop.exhausted
+    best = stop.restore_best()
+    assert best.tolist() == [3.999, 4.99]
+    for parameter in net.net.parameters():
+        assert (parameter[0] == 3.0).all()
+        assert (parameter[1] == 2.0).all()
+
+
+def test_fit_stops_early_when_nothing_improves() -> None:
+    net = model(first_updates=100, check_every=2, patience=3)
+    net.update = lambda *_: {name: torch.zeros(5) for name in ("frame", "reward", "end")}  # type: ignore[method-assign]
+    metrics = ModelTrainer(net, seed=0).fit(replay())
+    assert metrics["updates"] == 6.0
+
+
+def test_elites_are_the_best_few_in_order() -> None:
+    assert rank_elites(np.array([0.5, 0.1, np.nan, 0.3, 0.2]), 3) == [1, 4, 3]
+    net = model(num_elites=2)
+    trainer = ModelTrainer(net, seed=0)
+    trainer.fit(replay())
+    assert len(net.elites) == 2
+    scores = trainer._member_scores(trainer._holdout(replay()))
+    assert net.elites == np.argsort(scores)[:2].tolist()
+
+
+def test_first_round_has_its_own_budget() -> None:
+    trainer = ModelTrainer(model(first_updates=6, updates=2), seed=0)
+    buffer = replay()
+    assert trainer.fit(buffer)["updates"] == 6.0
+    assert trainer.fit(buffer)["updates"] == 2.0
+
+
+def test_a_model_learns_the_toy_and_the_metrics_say_so() -> None:
+    buffer = replay(400)
+    trainer = ModelTrainer(model(first_updates=400, check_every=100, ensemble_size=2, num_elites=1, batch_size=16), seed=0)
+    untrained = trainer.evaluate(trainer._holdout(buffer))
+    assert untrained["changed_error_ratio"] == pytest.approx(1.0)
+    assert untrained["frame_error_ratio"] == pytest.approx(1.0)
+    trained = trainer.fit(buffer)
+    assert trained["changed_error_ratio"] < 0.7
+    assert trained["frame_error_ratio"] < 0.7
+    assert trained["reward_f1"] > 0.5
+
+
+def test_step_routes_each_row_to_its_member() -> None:
+    net = model(ensemble_size=3, num_elites=3)
+    with torch.no_grad():
+        net.net.head.weight.normal_(std=0.3)
+        net.net.head.bias[:, :16] = 2.0
+    context = torch.randint(0, 256, (12, 4, SIDE, SIDE), dtype=torch.uint8)
+    action, member = torch.arange(12) % 3, torch.arange(12) // 4
+    frame, reward, terminated = net.step(context, action, member)
+    for row in range(12):
+        alone, probs, end = net.predict(context[row : row + 1], action[row : row + 1], int(member[row]))
+        assert torch.equal(frame[row], alone[0])
+        assert reward[row] == net.decide_reward(probs)[0]
+        assert terminated[row] == (end[0] > net.end_threshold)
+
+
+def test_reward_decisions_follow_the_threshold_and_the_sign() -> None:
+    net = model()
+    net.reward_threshold = 0.3
+    probs = torch.tensor([[0.1, 0.8, 0.1], [0.1, 0.6, 0.3], [0.5, 0.4, 0.1]])
+    assert net.decide_reward(probs).tolist() == [0.0, 1.0, -1.0]
+
+
+def test_a_restored_trainer_goes_on_with_the_same_bits() -> None:
+    buffer = replay()
+    net = model()
+    trainer = ModelTrainer(net, seed=0)
+    trainer.fit(buffer)
+    twin_net = model()
+    twin = ModelTrainer(twin_net, seed=0)
+    twin_net.load_state_dict(copy.deepcopy(net.state_dict()))
+    twin.load_state_dict(trainer.state_dict())
+    assert trainer.fit(buffer) == twin.fit(buffer)
+    for a, b in zip(net.net.parameters(), twin_net.net.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_an_empty_buffer_is_refused_with_a_reason() -> None:
+    empty = ReplayBuffer(100, LANES, frame_shape=(SIDE, SIDE), holdout_ratio=0.3)
+    with pytest.raises(ValueError, match=r"\[ModelTrainer.fit\] expected training transitions"):
+        ModelTrainer(model(), seed=0).fit(empty)
