@@ -1,7 +1,6 @@
 """`mbpo-fast bench`: runs bench/ of a source checkout and puts our rows beside the peers'."""
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -38,7 +37,8 @@ def run_benchmarks(group: str | None) -> list[tuple[str, ...]]:
             f"--benchmark-json={file}",
             *(["-k", group] if group else []),
         ]
-        code = subprocess.run(command, cwd=root, env=os.environ, stdout=sys.stderr, check=False).returncode
+        # pytest's own words go to stderr: stdout is for the table.
+        code = subprocess.run(command, cwd=root, stdout=2, check=False).returncode
         if code == 5:
             raise UsageError(f"-k {group}: no benchmark matches" if group else f"{root}/bench: no benchmarks")
         if code != 0 or not file.exists():

@@ -74,6 +74,7 @@ def evaluate(
     _require("--num-envs", num_envs, num_envs >= 1, "at least 1")
     _require("--seed", seed, 0 <= seed < 2**31, "0 to 2147483647")
     _require("--epsilon", epsilon, epsilon is None or 0 <= epsilon <= 1, "0 to 1")
+    _require("--json", json, json is None or json.parent.is_dir(), "a file in a folder that exists")
     from mbpo_fast.training.run import evaluate_run
 
     result = evaluate_run(run, episodes=episodes, seed=seed, epsilon=epsilon, env_id=env, num_envs=num_envs)
@@ -186,6 +187,8 @@ def report(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. A user's mistake is one line on stderr, and 2."""
+    # Read when torch loads: threads that spin at a barrier cost eight times the step on a shared machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         tokens = _with_overrides(list(sys.argv[1:] if argv is None else argv))
         command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)

@@ -29,20 +29,21 @@ using Segment = py::typing::Dict<py::str, py::array>;
 constexpr py::ssize_t kAnySize = -1;
 
 inline std::string shape_text(const std::vector<py::ssize_t>& shape) {
-  std::string out = "[";
+  std::ostringstream stream;
   for (std::size_t i = 0; i < shape.size(); ++i) {
-    out += (i ? "," : "") + (shape[i] == kAnySize ? std::string("any") : std::to_string(shape[i]));
+    stream << (i ? "," : "");
+    shape[i] == kAnySize ? stream << "any" : stream << shape[i];
   }
-  return out + "]";
+  return text("[", stream.str(), "]");
 }
 
 inline std::string describe(const py::object& value) {
   if (!py::isinstance<py::array>(value)) return py::str(py::type::of(value).attr("__name__"));
   const auto array = py::reinterpret_borrow<py::array>(value);
-  return std::string(py::str(array.dtype())) + " " +
-         shape_text(std::vector<py::ssize_t>(array.shape(), array.shape() + array.ndim())) +
-         (array.flags() & py::array::c_style ? "" : " not contiguous") +
-         (array.writeable() ? "" : " read-only");
+  const std::vector<py::ssize_t> shape(array.shape(), array.shape() + array.ndim());
+  return text(std::string(py::str(array.dtype())), " ", shape_text(shape),
+              array.flags() & py::array::c_style ? "" : " not contiguous",
+              array.writeable() ? "" : " read-only");
 }
 
 template <class T>

@@ -17,7 +17,7 @@ std::string text(const Parts&... parts) {
 }
 
 [[noreturn]] inline void fail(const char* op, const std::string& expected, const std::string& got) {
-  throw std::invalid_argument("[" + std::string(op) + "] expected " + expected + ", got " + got);
+  throw std::invalid_argument(text("[", op, "] expected ", expected, ", got ", got));
 }
 
 // Product of non-negative sizes; throws where it does not fit in 63 bits.

@@ -98,8 +98,8 @@ std::vector<std::int64_t> FrameRing::valid_ids(std::int64_t n_step, std::int64_t
   return ids;
 }
 
-// The return runs to the episode's end, but n_step at most. A cut without flags (the next slot is an
-// episode's first) counts as a truncation.
+// The return runs to the episode's end, but n_step at most. check_rows holds that a first frame follows every
+// end; one that follows no end is a cut, and counts as a truncation.
 FrameRing::Row FrameRing::resolve(std::int64_t id, const GatherSpec& spec) const {
   const std::int64_t start = id / num_envs_, lane = id % num_envs_;
   double total = 0.0, weight = 1.0;
@@ -109,7 +109,7 @@ FrameRing::Row FrameRing::resolve(std::int64_t id, const GatherSpec& spec) const
     const std::int64_t slot = start + ++steps;
     total += weight * static_cast<double>(rewards_[at(lane, slot)]);
     weight *= spec.gamma;
-    ended = (flags(lane, slot) & kEnded) || (steps < spec.n_step && is_first(lane, slot + 1));
+    ended = steps < spec.n_step && is_first(lane, slot + 1);
   }
   const bool terminated = flags(lane, start + steps) & kTerminated;
   return {lane,      start, steps, static_cast<float>(total), terminated ? 0.0f : static_cast<float>(weight),

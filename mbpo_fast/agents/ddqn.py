@@ -34,11 +34,19 @@ class DDQNConfig(Settings):
     double: bool = Field(True, description="the online network picks the action that the target values")
     dueling: bool = Field(True, description="state value plus centred advantages")
     hidden: int = Field(512, ge=1, description="width of the head's hidden layer")
-    target_tau: float = Field(0.005, gt=0, le=1, description="share of the online weights a target update takes")
+    target_tau: float = Field(
+        0.005, gt=0, le=1, description="share of the online weights a target update takes"
+    )
     target_period: int = Field(1, ge=1, description="gradient steps between target updates")
-    act_with_target: bool = Field(True, description="act and roll out with the target network, the smoother one")
-    random_shift: int = Field(0, ge=0, le=8, description="pixels of random shift of each sampled stack; 0: off")
-    bf16: Bf16 = Field("auto", description="bfloat16 in all but the last layer; auto: where the hardware has it")
+    act_with_target: bool = Field(
+        True, description="act and roll out with the target network, the smoother one"
+    )
+    random_shift: int = Field(
+        0, ge=0, le=8, description="pixels of random shift of each sampled stack; 0: off"
+    )
+    bf16: Bf16 = Field(
+        "auto", description="bfloat16 in all but the last layer; auto: where the hardware has it"
+    )
     epsilon_start: float = Field(1.0, ge=0, le=1, description="exploration at the first step")
     epsilon_final: float = Field(0.01, ge=0, le=1, description="exploration after epsilon_steps")
     epsilon_steps: int = Field(5000, ge=1, description="agent steps of linear decay")
@@ -140,7 +148,7 @@ class DDQN:
 
     @torch.no_grad()
     def _td_target(self, next_obs: Tensor, reward: Tensor, discount: Tensor) -> Tensor:
-        """reward + discount * Q_target(next, argmax Q_online(next)): van Hasselt et al. 2016, eq. 4, n steps."""
+        """Reward + discount * Q_target(next, argmax Q_online(next)): van Hasselt et al. 2016, eq. 4, n steps."""
         target_q = self.target(next_obs)
         selector = self.online(next_obs) if self.config.double else target_q
         best = selector.argmax(dim=1, keepdim=True)
@@ -153,7 +161,10 @@ class DDQN:
         )
 
     def _augmented(self, batch: TransitionBatch) -> tuple[Tensor, Tensor]:
-        stacks = (torch.from_numpy(batch.obs).to(self.device), torch.from_numpy(batch.next_obs).to(self.device))
+        stacks = (
+            torch.from_numpy(batch.obs).to(self.device),
+            torch.from_numpy(batch.next_obs).to(self.device),
+        )
         pad = self.config.random_shift
         if pad == 0:
             return stacks

@@ -36,24 +36,32 @@ class EnvConfig(Settings):
 class ReplayConfig(Settings):
     """The buffer of real transitions."""
 
-    capacity: int = Field(100_000, ge=100, description="transitions kept, over all environments (7.1 kB each)")
+    capacity: int = Field(
+        100_000, ge=100, description="transitions kept, over all environments (7.1 kB each)"
+    )
 
 
 class TrainingConfig(Settings):
     """The loop: how long, from how much real data, with how much imagined."""
 
     total_steps: int = Field(100_000, ge=1, description="agent steps over all environments")
-    learning_starts: int = Field(2_000, ge=1, description="agent steps of random actions before the first update")
+    learning_starts: int = Field(
+        2_000, ge=1, description="agent steps of random actions before the first update"
+    )
     batch_size: int = Field(32, ge=1, description="rows of one policy update")
     updates_per_step: float = Field(1.0, gt=0, description="policy updates an agent step")
-    real_ratio: float = Field(0.05, gt=0, le=1, description="share of real rows in every batch; 1: no model at all")
+    real_ratio: float = Field(
+        0.05, gt=0, le=1, description="share of real rows in every batch; 1: no model at all"
+    )
     model_rollout_length: int = Field(1, ge=1, le=64, description="imagined steps of a branch")
     rollout_schedule: tuple[int, int, int, int] | None = Field(
         None,
         description="[first epoch, last epoch, first length, last length]: linear, instead of model_rollout_length",
     )
     model_rollout_batch_size: int = Field(4096, ge=1, description="branches started after every model fit")
-    model_retain_epochs: int = Field(1, ge=1, description="epochs for which a branch stays in the model buffer")
+    model_retain_epochs: int = Field(
+        1, ge=1, description="epochs for which a branch stays in the model buffer"
+    )
     epoch_length: int = Field(1000, ge=1, description="agent steps of an epoch, the unit of the two above")
     rollout_epsilon: float = Field(0.05, ge=0, le=1, description="exploration inside rollouts")
 
@@ -112,8 +120,12 @@ class Config(Settings):
     """Everything that a run depends on."""
 
     seed: int = Field(0, ge=0, lt=2**31, description="root of all random numbers")
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: cuda when there is one")
-    threads: int | None = Field(None, ge=1, description="torch's CPU threads; null: all cores of this process")
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: cuda when there is one"
+    )
+    threads: int | None = Field(
+        None, ge=1, description="torch's CPU threads; null: all cores of this process"
+    )
     env: EnvConfig = EnvConfig()
     agent: DDQNConfig = DDQNConfig()
     model: ModelConfig = ModelConfig()
@@ -132,7 +144,9 @@ class Config(Settings):
                 f"model.context {self.model.context} must cover env.frame_stack {self.env.frame_stack}"
             )
         if self.training.real_ratio < 1 and not self.env.clip_reward:
-            raise ValueError("the model predicts the sign of the reward: env.clip_reward must be true below real_ratio 1")
+            raise ValueError(
+                "the model predicts the sign of the reward: env.clip_reward must be true below real_ratio 1"
+            )
         return self
 
 

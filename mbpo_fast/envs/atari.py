@@ -2,6 +2,11 @@
 
 The screens, their max and the stale screens at a game's end follow `gymnasium.wrappers.AtariPreprocessing`;
 lives and FIRE follow `AtariWrapper` of stable-baselines3. Nothing else in the package imports ale_py.
+
+States. The emulator's own state leaves things out: the action that stickiness repeats, the video chip's masks
+and frame buffers. Restored into another emulator, Qbert goes on differently from the first frame. But a game
+begins with a reset of the whole machine. So a state here is the emulator before that reset and every action
+since; restoring plays them again, and checks that it has arrived where the state was taken.
 """
 
 import functools
@@ -9,6 +14,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from mbpo_fast.envs.game import Frame, Outcome, Restart, State
 from mbpo_fast.envs.settings import MAX_GAME_FRAMES, EnvSettings
@@ -18,14 +24,15 @@ from mbpo_fast.ops import Stream, preprocess_frames, random_integers
 DEFAULT_SIZE = 84
 # These cartridges are for two players; ale-py registers no id for them.
 _TWO_PLAYERS = frozenset({"combat", "joust", "maze_craze", "warlords"})
+# ale_py.Action.NOOP; two games know no such action, but every emulator does.
+_NOOP = 0
 
 
 class Facts(NamedTuple):
     """What ale-py itself says about a game."""
 
     action_meanings: tuple[str, ...]
-    lives: int
-    screen_shape: tuple[int, int]
+    lives: int | None
 
 
 @functools.cache
@@ -52,12 +59,16 @@ def ale_facts(rom: str, full_action_space: bool = False) -> Facts:
     """Load a game in a bare emulator and ask it."""
     ale = _ale_py().ALEInterface()
     ale.loadROM(_ale_py().roms.get_rom_path(rom))
-    ale.reset_game()
-    return Facts(tuple(a.name for a in _actions(ale, full_action_space)), ale.lives(), ale.getScreenDims())
+    # Lives are read from the game's memory, which some games fill only after some frames: no fact.
+    return Facts(tuple(action.name for action in _actions(ale, full_action_space)), lives=None)
 
 
 def _actions(ale: Any, full_action_space: bool) -> list[Any]:
     return list(ale.getLegalActionSet() if full_action_space else ale.getMinimalActionSet())
+
+
+def _as_array(data: bytes | bytearray) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(data, np.uint8).copy()
 
 
 class AtariGame:
@@ -79,10 +90,10 @@ class AtariGame:
         self.frame_skip = settings.frame_skip
         self._untouched = False
         self.seed(seed)
-        self._actions = _actions(self._ale, settings.full_action_space)
-        self.action_meanings = tuple(action.name for action in self._actions)
-        self._noop = _ale_py().Action.NOOP
-        names = self.action_meanings
+        actions = _actions(self._ale, settings.full_action_space)
+        self.action_meanings = names = tuple(action.name for action in actions)
+        self._codes = [action.value for action in actions]
+        self._moves = {action.value: action for action in _ale_py().Action.__members__.values()}
         self._fires = settings.fire_reset and len(names) >= 3 and names[1] == "FIRE"
         size = settings.screen_size or DEFAULT_SIZE
         self._size = (size, size)
@@ -97,6 +108,8 @@ class AtariGame:
         self.score = 0.0
         self.lives = 0
         self._lost_score: float | None = None
+        self._before_game = b""
+        self._played = bytearray()
         ale_seed = random_integers(seed, Stream.NOOP, 0, self._lane + 1, 2**31, word=2)[self._lane]
         self._load(int(ale_seed))
 
@@ -112,7 +125,7 @@ class AtariGame:
 
     def step(self, action: int, frame: Frame) -> Outcome:
         """Hold the button for `frame_skip` emulator frames."""
-        outcome = self._step(self._actions[action])
+        outcome = self._step(self._codes[action])
         preprocess_frames(self._screens, self._size, frame)
         return outcome
 
@@ -126,26 +139,30 @@ class AtariGame:
         return screen
 
     def get_state(self) -> State:
-        """Emulator, its random numbers, the screen that may show again, counters."""
-        emulator = self._ale.cloneState(include_rng=True).serialize()
+        """The emulator before this game, the actions since, where they lead, and the counters."""
         counters = [self._seed, self._games, self._game_over, self.lives]
         return {
-            "emulator": np.frombuffer(emulator, np.uint8).copy(),
-            # The two screens matter from here on only by their max.
-            "screen": np.maximum(self._last, self._before_last),
+            "before_game": _as_array(self._before_game),
+            "played": _as_array(self._played),
+            "emulator": _as_array(self._emulator_bytes()),
             "counters": np.array(counters, np.int64),
-            "score": np.array([self.score]),
         }
 
     def set_state(self, state: State) -> None:
-        """Go on exactly where `get_state` was called, on the same cartridge and settings."""
-        self._ale.restoreState(_ale_py().ALEState(state["emulator"].tobytes()))
-        self._untouched = False
-        self._last[:] = state["screen"]
-        self._before_last[:] = 0
-        self._seed, self._games, game_over, self.lives = state["counters"].tolist()
-        self._game_over = bool(game_over)
-        self.score = float(state["score"][0])
+        """Play the game of `get_state` again; ValueError where it does not lead to the same state."""
+        seed, games, game_over, lives = state["counters"].tolist()
+        self.seed(seed)
+        if games > 0:
+            self._ale.restoreState(_ale_py().ALEState(state["before_game"].tobytes()))
+            self._games = games - 1
+            self._new_game()
+            for code in state["played"].tolist():
+                self._skip(code)
+        if self._emulator_bytes() != state["emulator"].tobytes():
+            raise ValueError(
+                "[set_state] expected the same game again, got another: other ale-py or settings?"
+            )
+        self._game_over, self.lives = bool(game_over), lives
 
     def _load(self, ale_seed: int) -> None:
         # The emulator takes its seed only when a cartridge goes in, which costs 0.1 s: not twice for nothing.
@@ -155,11 +172,18 @@ class AtariGame:
         self._ale.loadROM(self._rom_path)
         self._untouched = True
 
+    def _emulator_bytes(self) -> bytes:
+        serialized: bytes = self._ale.cloneState(include_rng=True).serialize()
+        return serialized
+
     def _new_game(self) -> None:
+        self._before_game = self._emulator_bytes()
+        self._played.clear()
         self._ale.reset_game()
         self.score = 0.0
+        noop = self._moves[_NOOP]
         for _ in range(self._draw_noops()):
-            self.score += self._ale.act(self._noop)
+            self.score += self._ale.act(noop)
             if self._ale.game_over():
                 self._ale.reset_game()
                 self.score = 0.0
@@ -179,15 +203,15 @@ class AtariGame:
         if self._game_over or not self._settings.episodic_life:
             self._new_game()
         else:
-            self._skip(self._noop)
+            self._skip(_NOOP)
             if self._ale.game_over():
                 self._note_lost_game()
                 self._new_game()
         self.lives = self._ale.lives()
 
     def _press_fire(self) -> None:
-        for action in self._actions[1:3]:
-            outcome = self._step(action)
+        for code in self._codes[1:3]:
+            outcome = self._step(code)
             if outcome.game_over:
                 self._note_lost_game()
             if outcome.terminated or outcome.truncated:
@@ -198,8 +222,8 @@ class AtariGame:
         if self._lost_score is None:
             self._lost_score = self.score
 
-    def _step(self, action: Any) -> Outcome:
-        reward = self._skip(action)
+    def _step(self, code: int) -> Outcome:
+        reward = self._skip(code)
         lost_game = self._ale.game_over(with_truncation=False)
         truncated = self._ale.game_truncated()
         self._game_over = lost_game or truncated
@@ -209,9 +233,10 @@ class AtariGame:
         self.lives = lives
         return Outcome(reward, lost_game or lost_life, truncated, self._game_over)
 
-    def _skip(self, action: Any) -> float:
+    def _skip(self, code: int) -> float:
         """Hold an action and keep the last two screens; a game lost on the way leaves them stale."""
-        ale, last = self._ale, self.frame_skip - 1
+        ale, action, last = self._ale, self._moves[code], self.frame_skip - 1
+        self._played.append(code)
         reward = 0
         for t in range(self.frame_skip):
             reward += ale.act(action)

@@ -33,8 +33,8 @@ class GameVectorEnv(VectorEnv[Array, Array, Array]):
     reset presses lost the game.
 
     `reset(seed=...)` begins new games; without a seed it follows `episodic_life`: the running game goes on.
-    The first games are those of the constructor's seed. Lane i draws the same numbers however many lanes there
-    are.
+    The first games are those of the constructor's seed. What lane i draws does not depend on the number of
+    lanes.
     """
 
     def __init__(self, env_id: str, num_envs: int, settings: EnvSettings, *, seed: int, workers: int) -> None:
@@ -100,6 +100,11 @@ class GameVectorEnv(VectorEnv[Array, Array, Array]):
         self._group.set_state(state)
         self._started = True
 
+    @property
+    def worker_pids(self) -> list[int]:
+        """Process ids of the workers; none where the games run in this process."""
+        return self._group.pids if isinstance(self._group, WorkerPool) else []
+
     def close_extras(self, **_: Any) -> None:
         """Stop the workers, if there are any."""
         self._group.close()
@@ -152,7 +157,7 @@ def _check_state(state: State, expected: State) -> None:
         raise ValueError(f"[set_state] expected the arrays of these lanes, got other names: {odd[:4]}")
     for name, want in expected.items():
         got = state[name]
-        # One-dimensional arrays may vary in length: the emulator's is text in part.
+        # One-dimensional arrays may vary in length: the actions of a game, an emulator's own state.
         if got.dtype != want.dtype or got.ndim != want.ndim or (want.ndim > 1 and got.shape != want.shape):
             raise ValueError(
                 f"[set_state] expected {name} as {want.dtype} {want.shape}, got {got.dtype} {got.shape}"

@@ -6,10 +6,10 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from pydantic import Field, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 
 from mbpo_fast.models.gate import GateConfig
-from mbpo_fast.nets import FramePrediction, GridWorldNet, NatureWorldNet, WorldNet
+from mbpo_fast.nets import GridNet, NatureNet, PixelNet, Prediction
 from mbpo_fast.nets.optimizer_state import load_optimizer_state, optimizer_state
 from mbpo_fast.nets.precision import Bf16, autocast, use_bf16
 from mbpo_fast.settings import Settings
@@ -36,12 +36,16 @@ class ModelConfig(Settings):
     weight_decay: float = Field(1e-4, ge=0, description="AdamW's decoupled weight decay")
     max_grad_norm: float = Field(10.0, gt=0, description="gradients are clipped to this norm")
     batch_size: int = Field(32, ge=8, description="rows a member sees in one update")
-    bf16: Bf16 = Field("auto", description="bfloat16 autocast (float32 weights); auto: where the hardware has it")
+    bf16: Bf16 = Field(
+        "auto", description="bfloat16 autocast (float32 weights); auto: where the hardware has it"
+    )
     train_freq: int = Field(250, ge=1, description="agent steps between model fits and rollouts")
     first_updates: int = Field(1000, ge=1, description="gradient steps of the first fit, at most")
     updates: int = Field(100, ge=1, description="gradient steps of every later fit, at most")
     check_every: int = Field(100, ge=1, description="gradient steps between held-out checks")
-    patience: int = Field(5, ge=1, description="checks without a gain of 1 % in any member before a fit stops")
+    patience: int = Field(
+        5, ge=1, description="checks without a gain of 1 % in any member before a fit stops"
+    )
     holdout_ratio: float = Field(0.1, gt=0, lt=1, description="share of episodes that is never trained on")
     holdout_rows: int = Field(512, ge=16, description="held-out transitions that a check looks at")
     rewarded_share: float = Field(0.25, ge=0, lt=1, description="share of a model batch that has a reward")
@@ -58,7 +62,10 @@ class ModelConfig(Settings):
 
 
 class WorldModel:
-    """E members with one optimiser. Shapes: context u8 [M, B, C, h, w], action i64 [M, B]."""
+    """E members, independent in their weights, with one optimiser.
+
+    The members run one after another: on CPU that beats grouped convolutions (figures in ARCHITECTURE.md).
+    """
 
     def __init__(
         self,
@@ -74,9 +81,11 @@ class WorldModel:
         self.bf16 = use_bf16(config.bf16, self.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.net = _build_net(config, frame_shape, num_actions).to(self.device)
+            self.members = nn.ModuleList(
+                _build_member(config, frame_shape, num_actions) for _ in range(config.ensemble_size)
+            ).to(self.device)
         self.optimizer = torch.optim.AdamW(
-            self.net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+            self.members.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self.elites = list(range(config.num_elites))
         self.reward_threshold = 0.5
@@ -84,31 +93,44 @@ class WorldModel:
         self.gradient_steps = 0
 
     def losses(
-        self, context: Tensor, action: Tensor, next_frame: Tensor, reward: Tensor, terminated: Tensor
+        self,
+        member: int,
+        context: Tensor,
+        action: Tensor,
+        next_frame: Tensor,
+        reward: Tensor,
+        terminated: Tensor,
     ) -> dict[str, Tensor]:
-        """Per-member losses f32 [M]: `frame` (summed over pixels), `reward`, `end`; targets are [M, B, ...]."""
+        """Losses of one member, 0-d: `frame` (summed over pixels), `reward`, `end`.
+
+        context u8 [B, C, h, w], action i64 [B], next_frame u8 [B, h, w], reward f32 [B], terminated bool [B].
+        """
         with autocast(self.device, self.bf16):
-            prediction = self.net.frame(context, action)
-            reward_logits, end_logit = self.net.outcome(context, action)
+            prediction: Prediction = self.members[member](context, action)
         reward_class = reward.sign().long() + 1
-        members = context.shape[0]
-        reward_loss = F.cross_entropy(reward_logits.flatten(0, 1).float(), reward_class.flatten(), reduction="none")
-        end_loss = F.binary_cross_entropy_with_logits(end_logit.float(), terminated.float(), reduction="none")
         return {
-            "frame": frame_loss(prediction, context[:, :, -1], next_frame),
-            "reward": reward_loss.view(members, -1).mean(1),
-            "end": end_loss.mean(1),
+            "frame": frame_loss(prediction, context[:, -1], next_frame),
+            "reward": F.cross_entropy(prediction.reward_logits, reward_class),
+            "end": F.binary_cross_entropy_with_logits(prediction.end_logit, terminated.float()),
         }
 
-    def update(self, *targets: Tensor) -> dict[str, Tensor]:
-        """One gradient step of every member on its own rows; arguments as in `losses`."""
-        losses = self.losses(*targets)
+    def update(self, *rows: Tensor) -> dict[str, Tensor]:
+        """One gradient step of every member on its own rows: the arguments of `losses`, each [E, B, ...].
+
+        Returns the losses, means over the members.
+        """
         self.optimizer.zero_grad()
-        total_loss(losses).sum().backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.config.max_grad_norm)
+        sums: dict[str, Tensor] = {}
+        for member in range(len(self.members)):
+            losses = self.losses(member, *(column[member] for column in rows))
+            total_loss(losses).backward()  # type: ignore[no-untyped-call]
+            sums = {name: sums.get(name, 0.0) + loss.detach() for name, loss in losses.items()}
+        for net in self.members:
+            # Each member for itself: one norm over all would couple them.
+            torch.nn.utils.clip_grad_norm_(net.parameters(), self.config.max_grad_norm)
         self.optimizer.step()
         self.gradient_steps += 1
-        return {name: loss.detach() for name, loss in losses.items()}
+        return {name: total / len(self.members) for name, total in sums.items()}
 
     @torch.no_grad()
     def predict(self, context: Tensor, action: Tensor, member: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -116,13 +138,10 @@ class WorldModel:
 
         Returns the next frame u8 [B, h, w], reward-class probabilities f32 [B, 3] and end probability f32 [B].
         """
-        members = slice(member, member + 1)
-        context, action = context[None], action[None]
         with autocast(self.device, self.bf16):
-            prediction = self.net.frame(context, action, members)
-            reward_logits, end_logit = self.net.outcome(context, action, members)
-        frame = prediction.next_frame(context[:, :, -1])
-        return frame[0], reward_logits[0].float().softmax(dim=1), end_logit[0].float().sigmoid()
+            prediction = self.members[member](context, action)
+        frame = prediction.next_frame(context[:, -1])
+        return frame, prediction.reward_logits.softmax(dim=1), prediction.end_logit.sigmoid()
 
     def step(self, context: Tensor, action: Tensor, member: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """One imagined step: row b is run by member[b] alone (i64 [B]).
@@ -147,7 +166,7 @@ class WorldModel:
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next fit or rollout depends on."""
         return {
-            "net": self.net.state_dict(),
+            "members": self.members.state_dict(),
             "optimizer": optimizer_state(self.optimizer),
             "elites": self.elites,
             "reward_threshold": self.reward_threshold,
@@ -157,7 +176,7 @@ class WorldModel:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict` for a model of the same settings."""
-        self.net.load_state_dict(state["net"])
+        self.members.load_state_dict(state["members"])
         load_optimizer_state(self.optimizer, state["optimizer"])
         self.elites = [int(m) for m in state["elites"]]
         self.reward_threshold = float(state["reward_threshold"])
@@ -165,13 +184,10 @@ class WorldModel:
         self.gradient_steps = int(state["gradient_steps"])
 
 
-def _build_net(config: ModelConfig, frame_shape: tuple[int, int], num_actions: int) -> WorldNet:
+def _build_member(config: ModelConfig, frame_shape: tuple[int, int], num_actions: int) -> PixelNet:
     if config.arch == "nature":
-        return NatureWorldNet(
-            config.ensemble_size, config.context, frame_shape, num_actions, fc_dim=config.fc_dim
-        )
-    return GridWorldNet(
-        config.ensemble_size,
+        return NatureNet(config.context, frame_shape, num_actions, fc_dim=config.fc_dim)
+    return GridNet(
         config.context,
         frame_shape,
         num_actions,
@@ -181,22 +197,22 @@ def _build_net(config: ModelConfig, frame_shape: tuple[int, int], num_actions: i
     )
 
 
-def frame_loss(prediction: FramePrediction, newest: Tensor, next_frame: Tensor) -> Tensor:
-    """Loss f32 [M], summed over pixels and averaged over rows; averaged over pixels it learns nothing.
+def frame_loss(prediction: Prediction, newest: Tensor, next_frame: Tensor) -> Tensor:
+    """Loss, 0-d, summed over pixels and averaged over rows; averaged over pixels it learns nothing.
 
     With a mask: cross-entropy of "changes" plus the absolute error of the change where there is one.
     Without: the squared error of the change.
     """
     change = (next_frame.to(torch.float32) - newest.to(torch.float32)).mul_(1.0 / 255.0)
-    delta = prediction.delta.float()
+    delta = prediction.delta
     if prediction.mask_logit is None:
-        return F.mse_loss(delta, change, reduction="none").sum((2, 3)).mean(1)
+        return F.mse_loss(delta, change, reduction="sum") / len(change)
     changed = (change.abs() > CHANGED_LEVELS / 255.0).float()
-    mask = F.binary_cross_entropy_with_logits(prediction.mask_logit.float(), changed, reduction="none")
-    value = (delta - change).abs() * changed
-    return (mask + 2.0 * value).sum((2, 3)).mean(1)
+    mask = F.binary_cross_entropy_with_logits(prediction.mask_logit, changed, reduction="sum")
+    value = ((delta - change).abs() * changed).sum()
+    return (mask + 2.0 * value) / len(change)
 
 
 def total_loss(losses: Mapping[str, Tensor]) -> Tensor:
-    """Training objective and held-out score of each member, f32 [M]: lower is better."""
+    """Training objective and held-out score of a member, 0-d: lower is better."""
     return FRAME_LOSS_SCALE * losses["frame"] + losses["reward"] + losses["end"]

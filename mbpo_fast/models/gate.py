@@ -11,7 +11,9 @@ from mbpo_fast.settings import Settings
 class GateConfig(Settings):
     """Floors that a world model must reach on held-out episodes before its rows are learned from."""
 
-    mode: Literal["auto", "off"] = Field("auto", description="off: synthetic rows from the first round, as in the paper")
+    mode: Literal["auto", "off"] = Field(
+        "auto", description="off: synthetic rows from the first round, as in the paper"
+    )
     max_changed_error: float = Field(
         0.95, gt=0, description="error on changed pixels at most this share of copy-last-frame's"
     )
@@ -44,12 +46,18 @@ class Gate:
         held_out = metrics["holdout_rows"]
         if held_out < config.min_holdout:
             return [(f"{held_out:.0f} held-out transitions of {config.min_holdout}", True)]
-        changed, frame, f1 = (metrics[key] for key in ("changed_error_ratio", "frame_error_ratio", "reward_f1"))
+        changed, frame, f1 = (
+            metrics[key] for key in ("changed_error_ratio", "frame_error_ratio", "reward_f1")
+        )
         # `not <=` instead of `>`: a NaN must shut the gate.
         return [
-            (f"changed-pixel error {changed:.2f} of copy's, floor {config.max_changed_error}",
-             not changed <= config.max_changed_error),
-            (f"whole-frame error {frame:.2f} of copy's, floor {config.max_frame_error}",
-             not frame <= config.max_frame_error),
+            (
+                f"changed-pixel error {changed:.2f} of copy's, floor {config.max_changed_error}",
+                not changed <= config.max_changed_error,
+            ),
+            (
+                f"whole-frame error {frame:.2f} of copy's, floor {config.max_frame_error}",
+                not frame <= config.max_frame_error,
+            ),
             (f"reward F1 {f1:.2f}, floor {config.min_reward_f1}", not f1 >= config.min_reward_f1),
         ]

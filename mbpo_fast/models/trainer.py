@@ -14,7 +14,7 @@ from mbpo_fast.models.metrics import average_precision, best_threshold, f1_score
 from mbpo_fast.ops import Stream, random_integers, random_words_at
 
 Ids = NDArray[np.int64]
-CHUNK = 64
+CHUNK = 32
 """Rows of one forward pass outside training: enough to keep the cores busy, small in memory."""
 
 
@@ -66,7 +66,7 @@ class ModelTrainer:
         while updates < budget and not stop.exhausted:
             for _ in range(min(self.config.check_every, budget - updates)):
                 losses = self.model.update(*self._batch(replay, pools))
-                sums = {name: sums.get(name, 0) + loss.mean() for name, loss in losses.items()}
+                sums = {name: sums.get(name, 0.0) + loss for name, loss in losses.items()}
                 updates += 1
             stop.check(self._member_scores(holdout))
         scores = stop.restore_best()
@@ -88,7 +88,9 @@ class ModelTrainer:
         """For each member its bootstrap sample: (all, rewarded, ended) ids, repeated by its weights."""
         ids = replay.valid_ids(1, context=self.config.context, split="train")
         if not len(ids):
-            raise ValueError("[ModelTrainer.fit] expected training transitions in the replay buffer, got none")
+            raise ValueError(
+                "[ModelTrainer.fit] expected training transitions in the replay buffer, got none"
+            )
         reward, terminated = replay.outcomes(ids)
         pools = []
         for weight in bootstrap_weights(ids, self.config.ensemble_size, self.seed):
@@ -101,7 +103,9 @@ class ModelTrainer:
     def _batch(self, replay: Replay, pools: Sequence[tuple[Ids, Ids, Ids]]) -> tuple[Tensor, ...]:
         """Balanced rows for every member: context, action, next frame, reward, end, each [E, B, ...]."""
         size = self.config.batch_size
-        ids = np.concatenate([self._draw(pool, size, self.batches * len(pools) + m) for m, pool in enumerate(pools)])
+        ids = np.concatenate(
+            [self._draw(pool, size, self.batches * len(pools) + m) for m, pool in enumerate(pools)]
+        )
         self.batches += 1
         rows = replay.gather(ids, context=self.config.context)
         return tuple(x.unflatten(0, (len(pools), size)) for x in self._tensors(rows))
@@ -126,16 +130,16 @@ class ModelTrainer:
     @torch.no_grad()
     def _member_scores(self, rows: TransitionRows | None) -> NDArray[np.float64]:
         """Held-out score of each member f64 [E], lower is better; NaN without held-out rows."""
-        members = self.config.ensemble_size
+        members = range(self.config.ensemble_size)
         if rows is None:
-            return np.full(members, np.nan)
-        total = torch.zeros(members, dtype=torch.float64)
+            return np.full(len(members), np.nan)
         tensors = self._tensors(rows)
+        scores = np.zeros(len(members))
         for first in range(0, len(rows.action), CHUNK):
             chunk = [x[first : first + CHUNK] for x in tensors]
-            every = [x[None].expand(members, *x.shape) for x in chunk]
-            total += total_loss(self.model.losses(*every)).double().cpu() * len(chunk[1])
-        return (total / len(rows.action)).numpy()
+            losses = [total_loss(self.model.losses(m, *chunk)) for m in members]
+            scores += torch.stack(losses).double().cpu().numpy() * len(chunk[1])
+        return scores / len(rows.action)
 
     def _predict(self, rows: TransitionRows) -> list["_MemberPrediction"]:
         """Each elite's word on every row."""
@@ -185,7 +189,9 @@ class ModelTrainer:
         reward_f1 = np.mean([f1_score(d, actual) for d in decided])
         return {
             "reward_f1": float(reward_f1),
-            "end_pr_auc": float(np.mean([average_precision(p.end_prob, rows.terminated) for p in predictions])),
+            "end_pr_auc": float(
+                np.mean([average_precision(p.end_prob, rows.terminated) for p in predictions])
+            ),
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -208,10 +214,10 @@ class _EarlyStop:
     GAIN = 0.01
 
     def __init__(self, model: WorldModel, patience: int) -> None:
-        self.net = model.net
+        self.members = model.members
         self.patience = patience
-        self.best = np.full(model.config.ensemble_size, np.inf)
-        self.weights = {name: tensor.clone() for name, tensor in self.net.state_dict().items()}
+        self.best = np.full(len(self.members), np.inf)
+        self.weights: list[dict[str, Tensor]] = [{} for _ in self.members]
         self.without_gain = 0
 
     @property
@@ -224,13 +230,13 @@ class _EarlyStop:
         gained = (scores < self.best * (1.0 - self.GAIN)) | np.isnan(scores)
         self.without_gain = 0 if gained.any() else self.without_gain + 1
         self.best = np.where(better, scores, self.best)
-        members = torch.from_numpy(better.nonzero()[0])
-        for name, tensor in self.net.state_dict().items():
-            self.weights[name][members] = tensor[members]
+        for m in better.nonzero()[0]:
+            self.weights[m] = {name: x.clone() for name, x in self.members[m].state_dict().items()}
 
     def restore_best(self) -> NDArray[np.float64]:
         """Put each member's best weights back; returns their scores f64 [E]."""
-        self.net.load_state_dict(self.weights)
+        for member, weights in zip(self.members, self.weights, strict=True):
+            member.load_state_dict(weights)
         return self.best
 
 
@@ -246,7 +252,8 @@ def bootstrap_weights(ids: Ids, members: int, seed: int) -> NDArray[np.int64]:
     Poisson(1) is the limit of sampling with replacement (Oza and Russell 2001).
     """
     blocks = [
-        random_words_at(seed, Stream.BOOTSTRAP, ids, np.full_like(ids, block)) for block in range((members + 3) // 4)
+        random_words_at(seed, Stream.BOOTSTRAP, ids, np.full_like(ids, block))
+        for block in range((members + 3) // 4)
     ]
     words = np.concatenate(blocks, axis=1)[:, :members].T
     cumulative = np.cumsum([math.exp(-1.0) / math.factorial(k) for k in range(8)])

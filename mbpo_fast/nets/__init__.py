@@ -1,6 +1,6 @@
 """Networks: torch modules that know neither environments nor losses."""
 
 from mbpo_fast.nets.nature import NatureEncoder, QNetwork
-from mbpo_fast.nets.world import FramePrediction, GridWorldNet, NatureWorldNet, WorldNet
+from mbpo_fast.nets.world import GridNet, NatureNet, PixelNet, Prediction
 
-__all__ = ["FramePrediction", "GridWorldNet", "NatureEncoder", "NatureWorldNet", "QNetwork", "WorldNet"]
+__all__ = ["GridNet", "NatureEncoder", "NatureNet", "PixelNet", "Prediction", "QNetwork"]

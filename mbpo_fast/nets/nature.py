@@ -59,9 +59,7 @@ class QNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = NatureEncoder(stack_size, frame_shape)
-        self.hidden = nn.ModuleList(
-            nn.Linear(self.encoder.out_features, hidden) for _ in range(1 + dueling)
-        )
+        self.hidden = nn.ModuleList(nn.Linear(self.encoder.out_features, hidden) for _ in range(1 + dueling))
         self.advantage = nn.Linear(hidden, num_actions)
         self.value = nn.Linear(hidden, 1) if dueling else None
         self.bf16 = bf16

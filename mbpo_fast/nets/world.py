@@ -1,8 +1,4 @@
-"""World-model networks: E members that predict the change of the newest frame, the reward class and the end.
-
-Both architectures share one signature: `context` u8 [M, B, C, h, w] (the C newest frames, oldest first) and
-`action` i64 [M, B] go in; a `FramePrediction` and outcome logits come out. `members` picks M of the E members.
-"""
+"""World-model networks: the change of the newest frame, the class of the reward and the end, from pixels."""
 
 import math
 from abc import ABC, abstractmethod
@@ -12,68 +8,54 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mbpo_fast.nets.ensemble import (
-    ALL,
-    EnsembleConv2d,
-    EnsembleConvTranspose2d,
-    EnsembleFiLM,
-    EnsembleGroupNorm,
-    EnsembleLinear,
-)
-
 NUM_REWARD_CLASSES = 3
 """Rewards are predicted as sign(r) + 1: 0 negative, 1 none, 2 positive."""
 
 
 @dataclass(frozen=True)
-class FramePrediction:
-    """What a member says of the next frame, in units of 1/255 gray levels.
+class Prediction:
+    """What a network says of the next step.
 
-    `delta` f32 [M, B, h, w]: the change where the pixel changes.
-    `mask_logit` f32 [M, B, h, w] or None: log odds that a pixel changes at all; None means "always".
+    `delta` f32 [B, h, w]: the change where a pixel changes, in units of 255 gray levels.
+    `mask_logit` f32 [B, h, w] or None: log odds that a pixel changes at all; None means "always".
+    `reward_logits` f32 [B, 3]: of the classes negative, none, positive. `end_logit` f32 [B]: of the end.
     """
 
     delta: Tensor
     mask_logit: Tensor | None
+    reward_logits: Tensor
+    end_logit: Tensor
 
     def next_frame(self, newest: Tensor) -> Tensor:
-        """u8 [M, B, h, w]: the newest frame with the predicted change applied, clipped and rounded."""
+        """u8 [B, h, w]: the newest frame with the predicted change applied, rounded and clipped."""
         delta = self.delta if self.mask_logit is None else self.delta * (self.mask_logit > 0)
         return newest.to(torch.float32).add(delta, alpha=255.0).round_().clamp_(0, 255).to(torch.uint8)
 
 
-class WorldNet(nn.Module, ABC):
-    """E world models with one call signature; see the module's docstring."""
+class PixelNet(nn.Module, ABC):
+    """A network of one member: `context` u8 [B, C, h, w] (oldest frame first) and `action` i64 [B] in, a `Prediction` out."""
 
     @abstractmethod
-    def frame(self, context: Tensor, action: Tensor, members: slice = ALL) -> FramePrediction:
-        """The predicted change of the newest frame."""
-
-    @abstractmethod
-    def outcome(self, context: Tensor, action: Tensor, members: slice = ALL) -> tuple[Tensor, Tensor]:
-        """Logits of the reward classes f32 [M, B, 3] and of the end f32 [M, B]."""
+    def forward(self, context: Tensor, action: Tensor) -> Prediction:
+        """Predict the step that `action` leads to."""
 
 
-def pack_members(x: Tensor) -> Tensor:
-    """[M, B, c, h, w] -> [B, M*c, h, w], the layout of grouped convolutions."""
-    return x.transpose(0, 1).flatten(1, 2)
+def space_to_depth(context: Tensor, grid: int) -> Tensor:
+    """u8 [B, C, h, w] -> [B, C * grid**2, h / grid, w / grid], the channels last in memory.
+
+    Channel c * grid**2 + i is pixel i of each cell in frame c, as in `torch.nn.functional.pixel_unshuffle`.
+    """
+    batch, frames, height, width = context.shape
+    cells = context.view(batch, frames, height // grid, grid, width // grid, grid).permute(0, 2, 4, 1, 3, 5)
+    return cells.reshape(batch, height // grid, width // grid, -1).permute(0, 3, 1, 2)
 
 
-def unpack_members(x: Tensor, members: int) -> Tensor:
-    """[B, M*c, h, w] -> [M, B, c, h, w]."""
-    return x.unflatten(1, (members, -1)).transpose(0, 1)
-
-
-def _unit(context: Tensor) -> Tensor:
-    return pack_members(context).to(torch.float32).mul_(1.0 / 255.0)
-
-
-class GridWorldNet(WorldNet):
+class GridNet(PixelNet):
     """Residual 3x3 convolutions on the grid that space-to-depth by 4 makes of the screen (21x21 for 84x84).
 
     The frame head gives a change mask and a value for the changed pixels, so that still pixels, about 99 % of
-    a screen, cost nothing and blur nothing. Reward and end come from a small net of their own: on a shared
-    trunk they drown in the pixels' gradient.
+    a screen, cost nothing and blur nothing. Reward and end come from a small net of their own, on the newest
+    frames: on a shared trunk they drown in the pixels' gradient.
     """
 
     GRID = 4
@@ -82,7 +64,6 @@ class GridWorldNet(WorldNet):
 
     def __init__(
         self,
-        members: int,
         context: int,
         frame_shape: tuple[int, int],
         num_actions: int,
@@ -93,118 +74,122 @@ class GridWorldNet(WorldNet):
     ) -> None:
         super().__init__()
         if any(side % self.GRID for side in frame_shape):
-            raise ValueError(f"[GridWorldNet] expected frame sides divisible by 4, got {frame_shape}")
-        cells = self.GRID * self.GRID
-        self.stem = EnsembleConv2d(members, context * cells, width, 1)
-        self.blocks = nn.ModuleList(_ResidualBlock(members, width, num_actions) for _ in range(depth))
-        self.head = EnsembleConv2d(members, width, 2 * cells, 1)
-        self.outcome_net = _OutcomeNet(members, self.OUTCOME_FRAMES * cells, num_actions, outcome_width)
-        with torch.no_grad():
+            raise ValueError(f"[GridNet] expected frame sides divisible by {self.GRID}, got {frame_shape}")
+        self.cells = self.GRID * self.GRID
+        self.stem = nn.Conv2d(context * self.cells, width, 1)
+        self.blocks = nn.ModuleList(_ResidualBlock(width, num_actions) for _ in range(depth))
+        self.head = nn.Conv2d(width, 2 * self.cells, 1)
+        self.outcome = _OutcomeNet(self.OUTCOME_FRAMES * self.cells, num_actions, outcome_width)
+        with torch.no_grad():  # a fresh member copies the last frame
             self.head.weight.zero_()
-            self.head.bias[:, :cells] = math.log(self.CHANGED_PRIOR / (1 - self.CHANGED_PRIOR))
-            self.head.bias[:, cells:] = 0.0
+            self.head.bias.zero_()
+            self.head.bias[: self.cells] = math.log(self.CHANGED_PRIOR / (1 - self.CHANGED_PRIOR))
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def frame(self, context: Tensor, action: Tensor, members: slice = ALL) -> FramePrediction:
-        x = self.stem(self._cells(context), members)
+    def forward(self, context: Tensor, action: Tensor) -> Prediction:
+        cells = space_to_depth(context, self.GRID).to(torch.float32).mul_(1.0 / 255.0)
+        x = self.stem(cells)
         for block in self.blocks:
-            x = block(x, action, members)
-        out = unpack_members(self.head(F.relu(x), members), context.shape[0])
-        pixels = F.pixel_shuffle(out, self.GRID)
-        return FramePrediction(delta=pixels[:, :, 1], mask_logit=pixels[:, :, 0])
+            x = block(x, action)
+        pixels = F.pixel_shuffle(self.head(F.relu(x)).float(), self.GRID)
+        logits = self.outcome(cells[:, -self.OUTCOME_FRAMES * self.cells :], action).float()
+        return Prediction(
+            delta=pixels[:, 1],
+            mask_logit=pixels[:, 0],
+            reward_logits=logits[:, :NUM_REWARD_CLASSES],
+            end_logit=logits[:, NUM_REWARD_CLASSES],
+        )
 
-    def outcome(self, context: Tensor, action: Tensor, members: slice = ALL) -> tuple[Tensor, Tensor]:
-        newest = context[:, :, -self.OUTCOME_FRAMES :]
-        logits: Tensor = self.outcome_net(self._cells(newest), action, members)
-        return logits[..., :NUM_REWARD_CLASSES], logits[..., NUM_REWARD_CLASSES]
 
-    def _cells(self, context: Tensor) -> Tensor:
-        return F.pixel_unshuffle(_unit(context), self.GRID)
+class _FiLM(nn.Module):
+    """Scale and shift every channel by the action (Perez et al. 2018)."""
+
+    def __init__(self, num_actions: int, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(0.1 * torch.randn(num_actions, channels))
+        self.shift = nn.Parameter(0.1 * torch.randn(num_actions, channels))
+
+    def forward(self, x: Tensor, action: Tensor) -> Tensor:
+        scale, shift = (table[action][:, :, None, None].to(x.dtype) for table in (self.scale, self.shift))
+        return torch.addcmul(x + shift, x, scale)
 
 
 class _ResidualBlock(nn.Module):
-    def __init__(self, members: int, width: int, num_actions: int) -> None:
+    def __init__(self, width: int, num_actions: int) -> None:
         super().__init__()
-        self.first = EnsembleConv2d(members, width, width, 3, padding=1)
-        self.film = EnsembleFiLM(members, num_actions, width)
-        self.second = EnsembleConv2d(members, width, width, 3, padding=1)
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.film = _FiLM(num_actions, width)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
 
-    def forward(self, x: Tensor, action: Tensor, members: slice) -> Tensor:
-        h = self.film(self.first(F.relu(x), members), action, members)
-        out: Tensor = x + self.second(F.relu(h), members)
+    def forward(self, x: Tensor, action: Tensor) -> Tensor:
+        h = self.film(self.first(F.relu(x)), action)
+        out: Tensor = x + self.second(F.relu(h))
         return out
 
 
 class _OutcomeNet(nn.Module):
     """Two 3x3 convolutions with group normalisation, mean and maximum over the grid, one linear layer."""
 
-    def __init__(self, members: int, cin: int, num_actions: int, width: int) -> None:
+    def __init__(self, cin: int, num_actions: int, width: int) -> None:
         super().__init__()
-        self.first = EnsembleConv2d(members, cin, width, 3, padding=1)
-        self.film = EnsembleFiLM(members, num_actions, width)
-        self.norm = EnsembleGroupNorm(members, width, groups=4)
-        self.second = EnsembleConv2d(members, width, width, 3, padding=1)
-        self.second_norm = EnsembleGroupNorm(members, width, groups=4)
-        self.out = EnsembleLinear(members, 2 * width, NUM_REWARD_CLASSES + 1)
+        self.first = nn.Conv2d(cin, width, 3, padding=1)
+        self.first_norm = nn.GroupNorm(4, width)
+        self.film = _FiLM(num_actions, width)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.second_norm = nn.GroupNorm(4, width)
+        self.out = nn.Linear(2 * width, NUM_REWARD_CLASSES + 1)
 
-    def forward(self, cells: Tensor, action: Tensor, members: slice) -> Tensor:
-        x = F.relu(self.film(self.norm(self.first(cells, members), members), action, members))
-        x = F.relu(self.second_norm(self.second(x, members), members))
-        pooled = torch.cat([unpack_members(x, action.shape[0]).mean((3, 4)), _peak(x, action.shape[0])], dim=2)
-        logits: Tensor = self.out(pooled, members)
+    def forward(self, cells: Tensor, action: Tensor) -> Tensor:
+        x = F.relu(self.film(self.first_norm(self.first(cells)), action))
+        x = F.relu(self.second_norm(self.second(x)))
+        logits: Tensor = self.out(torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1))
         return logits
 
 
-def _peak(x: Tensor, members: int) -> Tensor:
-    return unpack_members(x, members).amax((3, 4))
-
-
-class NatureWorldNet(WorldNet):
+class NatureNet(PixelNet):
     """The plain form: Nature CNN encoder, `fc_dim` features with the action, transposed-convolution decoder."""
 
     def __init__(
-        self, members: int, context: int, frame_shape: tuple[int, int], num_actions: int, *, fc_dim: int = 512
+        self, context: int, frame_shape: tuple[int, int], num_actions: int, *, fc_dim: int = 512
     ) -> None:
         super().__init__()
         self.num_actions = num_actions
-        self.encoder = nn.ModuleList(
-            [
-                EnsembleConv2d(members, context, 32, 8, stride=4),
-                EnsembleConv2d(members, 32, 64, 4, stride=2),
-                EnsembleConv2d(members, 64, 64, 3),
-            ]
+        grid = [((side - 8) // 4 + 1 - 4) // 2 + 1 - 2 for side in frame_shape]
+        if any((2 * (g + 1) + 3) * 4 + 8 != side for g, side in zip(grid, frame_shape, strict=True)):
+            raise ValueError(f"[NatureNet] expected sides that the decoder can rebuild, got {frame_shape}")
+        flat = 64 * grid[0] * grid[1]
+        self.encoder = nn.Sequential(
+            nn.Conv2d(context, 32, 8, stride=4),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, 4, stride=2),
+            nn.ReLU(),
+            nn.Conv2d(64, 64, 3),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(flat, fc_dim),
+            nn.ReLU(),
         )
-        self.grid = tuple(((side - 8) // 4 + 1 - 4) // 2 + 1 - 2 for side in frame_shape)
-        flat = 64 * self.grid[0] * self.grid[1]
-        self.features = EnsembleLinear(members, flat, fc_dim)
-        self.hidden = EnsembleLinear(members, fc_dim + num_actions, fc_dim)
-        self.expand = EnsembleLinear(members, fc_dim, flat)
-        self.decoder = nn.ModuleList(
-            [
-                EnsembleConvTranspose2d(members, 64, 64, 3),
-                EnsembleConvTranspose2d(members, 64, 32, 4, stride=2),
-                EnsembleConvTranspose2d(members, 32, 1, 8, stride=4),
-            ]
+        self.hidden = nn.Sequential(nn.Linear(fc_dim + num_actions, fc_dim), nn.ReLU())
+        self.decoder = nn.Sequential(
+            nn.Linear(fc_dim, flat),
+            nn.ReLU(),
+            nn.Unflatten(1, (64, *grid)),
+            nn.ConvTranspose2d(64, 64, 3),
+            nn.ReLU(),
+            nn.ConvTranspose2d(64, 32, 4, stride=2),
+            nn.ReLU(),
+            nn.ConvTranspose2d(32, 1, 8, stride=4),
         )
-        self.out = EnsembleLinear(members, fc_dim, NUM_REWARD_CLASSES + 1)
-        if any((2 * (g + 1) + 3) * 4 + 8 != side for g, side in zip(self.grid, frame_shape, strict=True)):
-            raise ValueError(f"[NatureWorldNet] expected sides that the decoder can rebuild, got {frame_shape}")
+        self.out = nn.Linear(fc_dim, NUM_REWARD_CLASSES + 1)
 
-    def frame(self, context: Tensor, action: Tensor, members: slice = ALL) -> FramePrediction:
-        x = F.relu(self.expand(self._embed(context, action, members), members))
-        x = pack_members(x.unflatten(2, (64, *self.grid)))
-        for layer in self.decoder[:-1]:
-            x = F.relu(layer(x, members))
-        delta = unpack_members(self.decoder[-1](x, members), context.shape[0])[:, :, 0]
-        return FramePrediction(delta=delta, mask_logit=None)
-
-    def outcome(self, context: Tensor, action: Tensor, members: slice = ALL) -> tuple[Tensor, Tensor]:
-        logits: Tensor = self.out(self._embed(context, action, members), members)
-        return logits[..., :NUM_REWARD_CLASSES], logits[..., NUM_REWARD_CLASSES]
-
-    def _embed(self, context: Tensor, action: Tensor, members: slice) -> Tensor:
-        x = _unit(context)
-        for layer in self.encoder:
-            x = F.relu(layer(x, members))
-        x = F.relu(self.features(unpack_members(x, context.shape[0]).flatten(2), members))
-        one_hot = F.one_hot(action, self.num_actions).to(x.dtype)
-        return F.relu(self.hidden(torch.cat([x, one_hot], dim=2), members))
+    def forward(self, context: Tensor, action: Tensor) -> Prediction:
+        features = self.encoder(context.to(torch.float32).mul_(1.0 / 255.0))
+        one_hot = F.one_hot(action, self.num_actions).to(features.dtype)
+        hidden = self.hidden(torch.cat([features, one_hot], dim=1))
+        logits = self.out(hidden).float()
+        return Prediction(
+            delta=self.decoder(hidden)[:, 0].float(),
+            mask_logit=None,
+            reward_logits=logits[:, :NUM_REWARD_CLASSES],
+            end_logit=logits[:, NUM_REWARD_CLASSES],
+        )

@@ -183,14 +183,14 @@ def describe_networks(config: Config) -> list[dict[str, str]]:
     if config.training.real_ratio < 1:
         model = build_world(config, (shape[1], shape[2]), agent.num_actions).model
         members, context = config.model.ensemble_size, config.model.context
-        probe = torch.zeros(members, 1, context, *shape[1:], dtype=torch.uint8)
-        frame = model.net.frame(probe, torch.zeros(members, 1, dtype=torch.int64)).delta
+        probe = torch.zeros(1, context, *shape[1:], dtype=torch.uint8)
+        frame, _, _ = model.predict(probe, torch.zeros(1, dtype=torch.int64), 0)
         rows.append(
             _network_row(
                 f"world model ({config.model.arch}, {members} members)",
-                model.net,
-                f"u8 [E, B, {context}, {shape[1]}, {shape[2]}] + action",
-                f"change [E, B, {shape[1]}, {shape[2]}], reward [E, B, 3], end [E, B]",
+                model.members,
+                f"u8 [B, {context}, {shape[1]}, {shape[2]}] + action",
+                f"change [B, {shape[1]}, {shape[2]}], reward [B, 3], end [B]",
                 frame,
             )
         )

@@ -8,6 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
+from mbpo_fast.errors import UsageError
+
 FILE_NAME = "metrics.jsonl"
 
 
@@ -57,12 +59,23 @@ class RunLogger:
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl in order; a last line still being written is left out."""
+    """The lines of metrics.jsonl in order; a last line still being written is left out.
+
+    UsageError, with the line's number, where a whole line is not one of `RunLogger.log`.
+    """
     path = run_dir / FILE_NAME
     if not path.exists():
         return []
-    lines = path.read_bytes().split(b"\n")[:-1]
-    return [json.loads(line) for line in lines]
+    return [_parsed(line, f"{path}:{i}") for i, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1)]
+
+
+def _parsed(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        metrics: dict[str, Any] = json.loads(line)
+        int(metrics["step"])
+    except (ValueError, KeyError, TypeError):
+        raise UsageError(f"{where}: not a line of metrics") from None
+    return metrics
 
 
 def _cut_back(path: Path, offset: int) -> int:
@@ -74,7 +87,7 @@ def _cut_back(path: Path, offset: int) -> int:
         file.truncate(len(kept))
     if not kept:
         return -1
-    return int(json.loads(kept.splitlines()[-1])["step"])
+    return int(_parsed(kept.splitlines()[-1], str(path))["step"])
 
 
 def _tensorboard_writer(run_dir: Path, purge_step: int) -> _ScalarWriter:

@@ -1,14 +1,15 @@
 """Small line charts and bars as inline SVG; colours come from the page's style sheet."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 Points = list[tuple[float, float]]
 
 WIDTH, HEIGHT = 400, 220
-LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 34
+LEFT, RIGHT, TOP, BOTTOM = 46, 18, 10, 34
 MAX_POINTS = 200
 """More points than this are averaged in groups: no screen shows them apart."""
 
@@ -42,8 +43,8 @@ class _Scale:
 
     x_range: tuple[float, float]
     y_range: tuple[float, float]
-    x_ticks: list[float] = field(default_factory=list)
-    y_ticks: list[float] = field(default_factory=list)
+    x_ticks: list[float]
+    y_ticks: list[float]
 
     def x(self, value: float) -> float:
         low, high = self.x_range
@@ -61,17 +62,58 @@ def chart_svg(chart: Chart) -> str:
         return ""
     scale = _scale(chart, series)
     parts = [_shade(scale, *interval) for interval in chart.shaded]
-    parts += _axes(scale)
+    parts += _axes(scale, "agent steps")
     if chart.level is not None:
         y = scale.y(chart.level[1])
         parts.append(f'<line class="level" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
     for index, line in enumerate(series):
         parts += _line(scale, line, index + 1, chart.unit)
-    label = f"{chart.title}, {chart.unit}, over agent steps"
+    return _figure(chart.title, chart.unit, _legend(chart, series), parts)
+
+
+def histogram_svg(title: str, unit: str, groups: Sequence[tuple[str, Sequence[float]]]) -> str:
+    """Counts of up to three groups of values in common bins; nothing without values."""
+    values = [value for _, group in groups for value in group]
+    if not values:
+        return ""
+    low, high = min(values), max(values)
+    edges = ticks(low, max(high, low + 1e-6 * max(1.0, abs(low))), 16)
+    counts = [_counts(group, edges) for _, group in groups]
+    y_ticks = ticks(0.0, max(map(max, counts)), 4)
+    x_ticks = [x for x in ticks(edges[0], edges[-1], 4) if edges[0] <= x <= edges[-1]]
+    scale = _Scale((edges[0], edges[-1]), (0.0, y_ticks[-1]), x_ticks, y_ticks)
+    parts = _axes(scale, "score")
+    for index, (name, _) in enumerate(groups):
+        parts += _columns(scale, edges, counts[index], index + 1, name)
+    names = [f'<li class="k{index + 1}">{escape(name)}</li>' for index, (name, _) in enumerate(groups)]
+    return _figure(title, unit, f'<ul class="legend">{"".join(names)}</ul>', parts)
+
+
+def _counts(values: Sequence[float], edges: Sequence[float]) -> list[int]:
+    """Values in each bin; the last bin holds its upper edge too."""
+    counts = [0] * (len(edges) - 1)
+    for value in values:
+        place = int((value - edges[0]) / (edges[1] - edges[0]))
+        counts[min(max(place, 0), len(counts) - 1)] += 1
+    return counts
+
+
+def _columns(
+    scale: _Scale, edges: Sequence[float], counts: Sequence[int], color: int, name: str
+) -> Iterator[str]:
+    for (begin, end), count in zip(pairwise(edges), counts, strict=True):
+        if count:
+            left, right, top = scale.x(begin) + 1, scale.x(end) - 1, scale.y(count)
+            place = f'x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{scale.y(0) - top:.1f}"'
+            tip = f"{name}: {count} games from {number(begin)} to {number(end)}"
+            yield f'<rect class="column f{color}" {place}><title>{escape(tip)}</title></rect>'
+
+
+def _figure(title: str, unit: str, legend: str, parts: Sequence[str]) -> str:
     return (
-        f"<figure><figcaption><b>{escape(chart.title)}</b> <span>{escape(chart.unit)}</span>"
-        f"{_legend(chart, series)}</figcaption>"
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg></figure>'
+        f"<figure><figcaption><b>{escape(title)}</b> <span>{escape(unit)}</span>{legend}</figcaption>"
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(f"{title}, {unit}")}">'
+        f"{''.join(parts)}</svg></figure>"
     )
 
 
@@ -130,18 +172,21 @@ def _scale(chart: Chart, series: Sequence[Series]) -> _Scale:
     return _Scale((0.0, x_high), (y_ticks[0], y_ticks[-1]), x_ticks, y_ticks)
 
 
-def _axes(scale: _Scale) -> list[str]:
+def _axes(scale: _Scale, x_name: str) -> list[str]:
     parts = []
     for value in scale.y_ticks:
         y = scale.y(value)
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="y" x="{LEFT - 6}" y="{y + 4:.1f}">{number(value)}</text>')
-    for value in scale.x_ticks:
-        parts.append(
-            f'<text class="x" x="{scale.x(value):.1f}" y="{HEIGHT - BOTTOM + 16}">{number(value)}</text>'
-        )
-    parts.append(f'<text class="x name" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 3}">agent steps</text>')
-    return parts
+        parts += [
+            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>',
+            f'<text class="y" x="{LEFT - 6}" y="{y + 4:.1f}">{number(value)}</text>',
+        ]
+    below = HEIGHT - BOTTOM + 16
+    parts += [
+        f'<text class="x" x="{scale.x(value):.1f}" y="{below}">{number(value)}</text>'
+        for value in scale.x_ticks
+    ]
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    return [*parts, f'<text class="x" x="{middle}" y="{HEIGHT - 3}">{x_name}</text>']
 
 
 def _line(scale: _Scale, line: Series, color: int, unit: str) -> list[str]:
@@ -162,7 +207,8 @@ def _line(scale: _Scale, line: Series, color: int, unit: str) -> list[str]:
 
 def _shade(scale: _Scale, begin: float, end: float) -> str:
     left, right = scale.x(begin), min(scale.x(end), WIDTH - RIGHT)
-    return f'<rect class="shade" x="{left:.1f}" y="{TOP}" width="{right - left:.1f}" height="{HEIGHT - TOP - BOTTOM}"/>'
+    size = f'width="{right - left:.1f}" height="{HEIGHT - TOP - BOTTOM}"'
+    return f'<rect class="shade" x="{left:.1f}" y="{TOP}" {size}/>'
 
 
 def _legend(chart: Chart, series: Sequence[Series]) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mbpo_fast.agents import DDQN
@@ -29,6 +28,7 @@ from mbpo_fast.training.report import write_report
 from mbpo_fast.training.timer import PhaseTimer
 from mbpo_fast.training.video import write_video
 
+CONFIG_FILE = "config.yaml"
 MAX_VIDEO_STEPS = 4_000
 """Agent steps of a video at most: some four minutes."""
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 75, signal.SIGUSR1: 75}
@@ -38,17 +38,20 @@ EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 75, signal.SIGUSR1: 75}
 def train(config: Config, run_dir: Path, *, config_name: str) -> int:
     """Train in `run_dir`, or go on where a run there stopped; returns the process's exit code."""
     set_threads(config)
-    store = _claim(config, run_dir)
+    _check_folder(config, run_dir)
     parts = build(config)
     try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        (run_dir / CONFIG_FILE).write_text(resolved_yaml(config), encoding="utf-8")
+        store = CheckpointStore(run_dir / "checkpoints", keep=config.checkpoint.keep)
         return _Run(config, run_dir, store, parts, config_name).execute()
     finally:
         parts.collector.env.close()
 
 
-def _claim(config: Config, run_dir: Path) -> CheckpointStore:
-    """Refuse a folder that holds another configuration; write the settings of a new run."""
-    path = run_dir / "config.yaml"
+def _check_folder(config: Config, run_dir: Path) -> None:
+    """Refuse a folder that holds another configuration or something else; nothing is touched."""
+    path = run_dir / CONFIG_FILE
     if path.exists():
         changed = [
             f"{key} {old!r} -> {new!r}"
@@ -59,11 +62,8 @@ def _claim(config: Config, run_dir: Path) -> CheckpointStore:
             raise UsageError(
                 f"{run_dir} holds a run of another configuration: {', '.join(changed)}; choose another --run"
             )
-    elif run_dir.exists() and any(run_dir.iterdir()):
-        raise UsageError(f"{run_dir}: expected a new folder or a run, got a folder of something else")
-    run_dir.mkdir(parents=True, exist_ok=True)
-    path.write_text(resolved_yaml(config), encoding="utf-8")
-    return CheckpointStore(run_dir / "checkpoints", keep=config.checkpoint.keep)
+    elif run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+        raise UsageError(f"{run_dir}: expected a new folder or a run, got something else")
 
 
 class _Run:
@@ -243,9 +243,7 @@ def record_game(config: Config, agent: DDQN, path: Path, *, seed: int) -> Path:
     frames = [env.render()]
     step = 0
     while not info["game_over"] and step < MAX_VIDEO_STEPS:
-        action = agent.act(
-            obs[None], config.evaluation.epsilon, seed=seed, stream=Stream.EXPLORE, step=step
-        )
+        action = agent.act(obs[None], config.evaluation.epsilon, seed=seed, stream=Stream.EXPLORE, step=step)
         obs, _, _, _, info = env.step(int(action[0]))
         frames.append(env.render())
         step += 1
@@ -281,9 +279,9 @@ def load_agent(path: str | Path) -> FrozenAgent:
 def _load(path: Path) -> tuple[Config, DDQN]:
     checkpoint = path if (path / "manifest.json").exists() else None
     run_dir = path.parent.parent if checkpoint else path
-    if not (run_dir / "config.yaml").exists():
+    if not (run_dir / CONFIG_FILE).exists():
         raise UsageError(f"{path}: expected a run or a checkpoint folder, found no config.yaml")
-    config = load_config([str(run_dir / "config.yaml")], {})
+    config = load_config([str(run_dir / CONFIG_FILE)], {})
     store = CheckpointStore(run_dir / "checkpoints", keep=config.checkpoint.keep)
     checkpoint = checkpoint or store.latest()
     if checkpoint is None:
@@ -296,7 +294,11 @@ def _load(path: Path) -> tuple[Config, DDQN]:
 
 
 def evaluate(
-    agent: FrozenAgent, env_id: str | None = None, episodes: int = 100, seed: int = 0, epsilon: float | None = None
+    agent: FrozenAgent,
+    env_id: str | None = None,
+    episodes: int = 100,
+    seed: int = 0,
+    epsilon: float | None = None,
 ) -> dict[str, Any]:
     """Whole games of a loaded agent, on its own game or another; the keys are those of `Evaluation`."""
     set_threads(agent.config)
@@ -326,4 +328,6 @@ def _print_summary(summary: Mapping[str, Any], report: Path) -> None:
             )
     rows = summary["synthetic_rows"] + summary["real_rows"]
     share = summary["synthetic_rows"] / rows if rows else 0.0
-    print(f"{summary['env_steps']} steps in {summary['wall_seconds']:.0f} s, {share:.0%} synthetic rows; {report}")
+    print(
+        f"{summary['env_steps']} steps in {summary['wall_seconds']:.0f} s, {share:.0%} synthetic rows; {report}"
+    )

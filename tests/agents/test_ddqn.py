@@ -16,7 +16,11 @@ SIDE, ACTIONS, ROWS = 36, 4, 8
 
 def agent(**settings: object) -> DDQN:
     return DDQN(
-        DDQNConfig(**({"hidden": 16, "bf16": False} | settings)), stack_size=4, frame_shape=(SIDE, SIDE), num_actions=ACTIONS, seed=3
+        DDQNConfig(**({"hidden": 16, "bf16": False} | settings)),
+        stack_size=4,
+        frame_shape=(SIDE, SIDE),
+        num_actions=ACTIONS,
+        seed=3,
     )
 
 
@@ -133,6 +137,10 @@ def test_a_restored_learner_goes_on_with_the_same_bits() -> None:
 
 def test_same_seed_same_weights_other_seed_others() -> None:
     first, second = agent(), agent()
-    assert all(torch.equal(a, b) for a, b in zip(first.online.parameters(), second.online.parameters(), strict=True))
-    other = DDQN(DDQNConfig(hidden=16, bf16=False), stack_size=4, frame_shape=(SIDE, SIDE), num_actions=ACTIONS, seed=4)
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.online.parameters(), second.online.parameters(), strict=True)
+    )
+    other = DDQN(
+        DDQNConfig(hidden=16, bf16=False), stack_size=4, frame_shape=(SIDE, SIDE), num_actions=ACTIONS, seed=4
+    )
     assert not torch.equal(next(first.online.parameters()), next(other.online.parameters()))

@@ -94,8 +94,17 @@ class FrameRingMachine(RuleBasedStateMachine):
         oldest, total = self.model.oldest, self.model.total
         middle = oldest + int(cut * (total - oldest))
         for first, last in ((oldest, middle), (middle, total)):
-            copy.import_slots(self.ring.export_slots(first, last), first)
+            segment = self.ring.export_slots(first, last)
+            self.check_segment(segment, first)
+            copy.import_slots(segment, first)
         self.ring = copy
+
+    def check_segment(self, segment: dict[str, np.ndarray], first: int) -> None:
+        for i, begins in enumerate(segment["first"]):
+            expected = arrays_of(self.model.slots[first + i])
+            for name in ("action", "reward"):
+                expected[name][begins] = 0
+            assert all(np.array_equal(segment[name][i], expected[name]) for name in segment)
 
     @invariant()
     def counters_agree(self) -> None:

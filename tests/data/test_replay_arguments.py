@@ -70,6 +70,7 @@ BAD_READS = [
     (lambda b: b.gather(IDS, gamma=1.01), "expected 0 <= gamma <= 1"),
     (lambda b: b.gather(IDS - 1), "expected ids of stored transitions .*got -1"),
     (lambda b: b.gather(IDS + 8), "expected ids of stored transitions .*got 8"),
+    (lambda b: b.gather(IDS + 5, 3), "expected ids of stored transitions .n_step 3, context 4.*got 6"),
     (lambda b: b.gather(IDS + 2**62), "expected ids of stored transitions"),
     (lambda b: b.gather(IDS.astype(np.int32)), r"expected ids .*got int32 \[2\]"),
     (lambda b: b.gather(IDS.reshape(1, 2)), r"expected ids .*got int64 \[1,2\]"),

@@ -67,7 +67,7 @@ def play_both(ours, theirs, steps):
 @pytest.mark.parametrize(
     ("env_id", "episodes", "games"),
     [
-        ("BreakoutNoFrameskip-v4", 20, 4),
+        ("BreakoutNoFrameskip-v4", 15, 3),
         ("SpaceInvadersNoFrameskip-v4", 5, 1),
         ("QbertNoFrameskip-v4", 5, 1),
         ("MsPacmanNoFrameskip-v4", 4, 1),
@@ -75,7 +75,7 @@ def play_both(ours, theirs, steps):
 )
 def test_lives_and_fire(env_id, episodes, games):
     theirs = sb3_env(env_id)
-    got = play_both(make_env(env_id, noop_max=1), theirs, 1200)
+    got = play_both(make_env(env_id, noop_max=1), theirs, 900)
     assert got[0] >= episodes
     assert got[1] >= games
     theirs.close()
@@ -102,4 +102,32 @@ def test_a_reset_amid_a_life_goes_on_with_the_game():
             ours.step(action)
             theirs.step(action)
             assert_same_emulator(ours, theirs, action)
+    theirs.close()
+
+
+class HidesLives:
+    """An emulator that can show 0 lives amid a game, as some do for a few frames before it is over."""
+
+    def __init__(self, ale):
+        self._ale = ale
+        self.hides = False
+
+    def __getattr__(self, name):
+        return getattr(self._ale, name)
+
+    def lives(self):
+        return 0 if self.hides else self._ale.lives()
+
+
+def test_zero_lives_are_not_one_more_end():
+    theirs = sb3_env("BreakoutNoFrameskip-v4")
+    ours = make_env("BreakoutNoFrameskip-v4", noop_max=1)
+    ours._lane.game._ale = HidesLives(ours._lane.game._ale)
+    theirs.unwrapped.ale = HidesLives(theirs.unwrapped.ale)
+    ours.reset()
+    theirs.reset()
+    for hides in (False, True, True, False):
+        ours._lane.game._ale.hides = theirs.unwrapped.ale.hides = hides
+        got, want = ours.step(0), theirs.step(0)
+        assert (got[2], want[2]) == (False, False)
     theirs.close()

@@ -36,7 +36,7 @@ def is_running(pid):
 def test_close_stops_the_workers_and_leaves_nothing():
     before = set(os.listdir("/proc/self/fd"))
     vec = make_vec("Catch", 3, workers=2)
-    pids = vec._group.pids
+    pids = vec.worker_pids
     vec.reset()
     assert len(pids) == 2
     assert all(is_running(pid) for pid in pids)
@@ -52,14 +52,14 @@ def test_close_stops_the_workers_and_leaves_nothing():
 
 def test_more_workers_than_games_are_not_started():
     vec = make_vec("Catch", 2, workers=5)
-    assert len(vec._group.pids) == 2
+    assert len(vec.worker_pids) == 2
     vec.close()
 
 
 def test_a_dead_worker_is_named_and_the_others_are_stopped():
     vec = make_vec("Catch", 4, workers=2)
     vec.reset()
-    pids = vec._group.pids
+    pids = vec.worker_pids
     os.kill(pids[1], signal.SIGKILL)
     vec._group._processes[1].wait()
     with pytest.raises(RuntimeError, match=r"worker 1 \(lanes 2 to 3\) died with exit code -9"):
@@ -79,11 +79,23 @@ def test_an_error_in_a_worker_arrives_with_its_traceback():
     vec.close()
 
 
+def test_an_interrupted_pool_is_not_used_again(monkeypatch):
+    vec = make_vec("Catch", 2, workers=2)
+    vec.reset()
+    with monkeypatch.context() as patch:
+        patch.setattr(vec._group, "_receive", lambda verb, worker: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            vec.step([0, 0])
+    with pytest.raises(RuntimeError, match="got a stopped or interrupted pool"):
+        vec.step([0, 0])
+    vec.close()
+
+
 def test_signals_to_the_group_leave_the_workers_to_the_parent():
     vec = make_vec("Catch", 2, workers=1)
     vec.reset()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        os.kill(vec._group.pids[0], number)
+        os.kill(vec.worker_pids[0], number)
     vec.step([0, 1])
     assert vec.get_state().keys() == make_vec("Catch", 2).get_state().keys()
     vec.close()

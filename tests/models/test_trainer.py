@@ -121,7 +121,7 @@ def test_early_stop_counts_patience_and_keeps_each_members_best() -> None:
 
     def set_weights(value: float) -> None:
         with torch.no_grad():
-            for parameter in net.net.parameters():
+            for parameter in net.members.parameters():
                 parameter.fill_(value)
 
     history = [([5.0, 5.0], 0), ([4.0, 6.0], 0), ([4.5, 4.99], 1), ([3.999, 9.0], 2)]
@@ -132,14 +132,13 @@ def test_early_stop_counts_patience_and_keeps_each_members_best() -> None:
     assert stop.exhausted
     best = stop.restore_best()
     assert best.tolist() == [3.999, 4.99]
-    for parameter in net.net.parameters():
-        assert (parameter[0] == 3.0).all()
-        assert (parameter[1] == 2.0).all()
+    for member, value in zip(net.members, (3.0, 2.0), strict=True):
+        assert all((parameter == value).all() for parameter in member.parameters())
 
 
 def test_fit_stops_early_when_nothing_improves() -> None:
     net = model(first_updates=100, check_every=2, patience=3)
-    net.update = lambda *_: {name: torch.zeros(5) for name in ("frame", "reward", "end")}  # type: ignore[method-assign]
+    net.update = lambda *_: {name: torch.zeros(()) for name in ("frame", "reward", "end")}  # type: ignore[method-assign]
     metrics = ModelTrainer(net, seed=0).fit(replay())
     assert metrics["updates"] == 6.0
 
@@ -163,7 +162,9 @@ def test_first_round_has_its_own_budget() -> None:
 
 def test_a_model_learns_the_toy_and_the_metrics_say_so() -> None:
     buffer = replay(400)
-    trainer = ModelTrainer(model(first_updates=400, check_every=100, ensemble_size=2, num_elites=1, batch_size=16), seed=0)
+    trainer = ModelTrainer(
+        model(first_updates=400, check_every=100, ensemble_size=2, num_elites=1, batch_size=16), seed=0
+    )
     untrained = trainer.evaluate(trainer._holdout(buffer))
     assert untrained["changed_error_ratio"] == pytest.approx(1.0)
     assert untrained["frame_error_ratio"] == pytest.approx(1.0)
@@ -176,8 +177,9 @@ def test_a_model_learns_the_toy_and_the_metrics_say_so() -> None:
 def test_step_routes_each_row_to_its_member() -> None:
     net = model(ensemble_size=3, num_elites=3)
     with torch.no_grad():
-        net.net.head.weight.normal_(std=0.3)
-        net.net.head.bias[:, :16] = 2.0
+        for net_member in net.members:
+            net_member.head.weight.normal_(std=0.3)
+            net_member.head.bias[:16] = 2.0
     context = torch.randint(0, 256, (12, 4, SIDE, SIDE), dtype=torch.uint8)
     action, member = torch.arange(12) % 3, torch.arange(12) // 4
     frame, reward, terminated = net.step(context, action, member)
@@ -205,7 +207,7 @@ def test_a_restored_trainer_goes_on_with_the_same_bits() -> None:
     twin_net.load_state_dict(copy.deepcopy(net.state_dict()))
     twin.load_state_dict(trainer.state_dict())
     assert trainer.fit(buffer) == twin.fit(buffer)
-    for a, b in zip(net.net.parameters(), twin_net.net.parameters(), strict=True):
+    for a, b in zip(net.members.parameters(), twin_net.members.parameters(), strict=True):
         assert torch.equal(a, b)
 
 
@@ -213,3 +215,23 @@ def test_an_empty_buffer_is_refused_with_a_reason() -> None:
     empty = ReplayBuffer(100, LANES, frame_shape=(SIDE, SIDE), holdout_ratio=0.3)
     with pytest.raises(ValueError, match=r"\[ModelTrainer.fit\] expected training transitions"):
         ModelTrainer(model(), seed=0).fit(empty)
+
+
+def test_members_learn_apart() -> None:
+    """Member 0's weights after an update depend on member 0's rows alone."""
+    buffer = replay()
+    first, second = model(ensemble_size=2, num_elites=1), model(ensemble_size=2, num_elites=1)
+    trainer = ModelTrainer(first, seed=0)
+    rows = trainer._batch(buffer, trainer._pools(buffer)[:2])
+    other = [column.clone() for column in rows]
+    other[1][1] = (other[1][1] + 1) % 3
+    other[2][1] = 255 - other[2][1]
+    first.update(*rows)
+    second.update(*other)
+    equal = [
+        all(torch.equal(a, b) for a, b in zip(x.parameters(), y.parameters(), strict=True))
+        for x, y in zip(first.members, second.members, strict=True)
+    ]
+    assert equal == [True, False]
+    starts = [next(member.parameters()) for member in first.members]
+    assert not torch.equal(*starts), "members start different"

@@ -35,7 +35,10 @@ def test_random_shift_equals_pad_and_crop() -> None:
     down, right = rng.integers(-3, 4, 6), rng.integers(-3, 4, 6)
     padded = np.pad(obs, ((0, 0), (0, 0), (3, 3), (3, 3)), mode="edge")
     expected = np.stack(
-        [padded[i, :, 3 - d : 12 - d, 3 - r : 14 - r] for i, (d, r) in enumerate(zip(down, right, strict=True))]
+        [
+            padded[i, :, 3 - d : 12 - d, 3 - r : 14 - r]
+            for i, (d, r) in enumerate(zip(down, right, strict=True))
+        ]
     )
     shifted = random_shift(torch.from_numpy(obs), torch.from_numpy(down), torch.from_numpy(right))
     assert np.array_equal(shifted.numpy(), expected)

@@ -21,7 +21,12 @@ class RandomPolicy:
 def scores(lanes: int, workers: int, env_id: str = "Catch", episodes: int = 10) -> list[float]:
     env = make_vec(env_id, lanes, seed=5, workers=workers, episodic_life=False)
     result = evaluate_policy(
-        RandomPolicy(int(env.single_action_space.n)), env, episodes=episodes, seed=5, epsilon=1.0, protocol="test"
+        RandomPolicy(int(env.single_action_space.n)),
+        env,
+        episodes=episodes,
+        seed=5,
+        epsilon=1.0,
+        protocol="test",
     )
     env.close()
     assert result.episodes == len(result.scores) == len(result.lengths) == episodes

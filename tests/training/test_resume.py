@@ -40,7 +40,9 @@ def final_state(run: Path) -> tuple[str, object]:
     """Hashes of every tensor file of the last checkpoint, and its plain state without the clock."""
     last = sorted((run / "checkpoints").glob("ckpt_*"))[-1]
     manifest = json.loads((last / "manifest.json").read_text())
-    hashes = {name: entry["sha256"] for name, entry in manifest["files"].items() if name.endswith(".safetensors")}
+    hashes = {
+        name: entry["sha256"] for name, entry in manifest["files"].items() if name.endswith(".safetensors")
+    }
     state = json.loads((last / "state.json").read_text())
     state.pop("seconds", None)
     state.pop("logger", None)

@@ -30,7 +30,9 @@ def test_ratio_adds_up(per_step: float, stride: int) -> None:
 
 def test_rollout_length_follows_the_papers_schedule() -> None:
     # Hopper's [20, 150, 1, 15], in epochs of 1000 steps.
-    lengths = {epoch: rollout_length(epoch * 1000, 1, (20, 150, 1, 15), 1000) for epoch in (0, 20, 85, 149, 150, 400)}
+    lengths = {
+        epoch: rollout_length(epoch * 1000, 1, (20, 150, 1, 15), 1000) for epoch in (0, 20, 85, 149, 150, 400)
+    }
     assert lengths == {0: 1, 20: 1, 85: 8, 149: 14, 150: 15, 400: 15}
     assert rollout_length(10**9, 3, None, 1000) == 3
     assert longest_rollout(3, None) == 3

@@ -1,0 +1,165 @@
+"""Env steps a second, beside ale-py's vector environment, EnvPool, and the emulator with nothing around it.
+
+Everybody plays Space Invaders with the same random actions, skip 4, max of two screens, 84x84, stack of 4. The bare
+emulator does four frames and the two screens, and no more: what it reaches is the ceiling.
+"""
+
+import importlib.util
+import time
+from collections.abc import Callable
+from typing import Any
+
+import ale_py
+import numpy as np
+import pytest
+from ale_py import roms
+
+from mbpo_fast import make_vec
+
+ENV_ID = "SpaceInvadersNoFrameskip-v4"
+STEPS = 200
+PLAIN = {
+    "episodic_life": False,
+    "fire_reset": False,
+    "clip_reward": False,
+    "noop_max": 0,
+    "padding_type": "zero",
+}
+IMPLS = ["mbpo_fast", "ale_vector", "bare_emulator", "envpool"]
+# Ours with workers and the threads of the others: (environments, workers).
+CASES = [(1, 0), (8, 0), (8, 2)]
+Step = Callable[[np.ndarray], Any]
+
+
+class BareEmulators:
+    """`num_envs` emulators, one after the other."""
+
+    def __init__(self, num_envs: int) -> None:
+        ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+        self.emulators = [ale_py.ALEInterface() for _ in range(num_envs)]
+        for emulator in self.emulators:
+            emulator.setFloat("repeat_action_probability", 0.0)
+            emulator.loadROM(roms.get_rom_path("space_invaders"))
+            emulator.reset_game()
+        self.actions = self.emulators[0].getMinimalActionSet()
+        self.screens = np.empty((2, 210, 160), np.uint8)
+
+    def step(self, actions: np.ndarray) -> None:
+        first, second = self.screens
+        for emulator, index in zip(self.emulators, actions, strict=True):
+            action = self.actions[index]
+            for _ in range(3):
+                emulator.act(action)
+            emulator.getScreenGrayscale(first)
+            emulator.act(action)
+            emulator.getScreenGrayscale(second)
+            if emulator.game_over():
+                emulator.reset_game()
+
+    def close(self) -> None:
+        self.emulators.clear()
+
+
+def ale_vector(num_envs: int, threads: int) -> Any:
+    env = ale_py.AtariVectorEnv(
+        "space_invaders",
+        num_envs,
+        num_threads=threads,
+        noop_max=0,
+        use_fire_reset=False,
+        reward_clipping=False,
+    )
+    env.reset(seed=0)
+    return env
+
+
+def envpool(num_envs: int, threads: int) -> Any:
+    if importlib.util.find_spec("envpool") is None:
+        pytest.skip("envpool is not installed")
+    import envpool
+
+    env = envpool.make_gymnasium(
+        "SpaceInvaders-v5", num_envs=num_envs, num_threads=threads, repeat_action_probability=0.0, noop_max=1
+    )
+    env.reset()
+    return env
+
+
+def build(impl: str, num_envs: int, workers: int) -> Any:
+    threads = max(workers, 1)
+    if impl == "ale_vector":
+        return ale_vector(num_envs, threads)
+    if impl == "envpool":
+        return envpool(num_envs, threads)
+    if impl == "bare_emulator":
+        return BareEmulators(num_envs)
+    env = make_vec(ENV_ID, num_envs, workers=workers, **PLAIN)
+    env.reset()
+    return env
+
+
+def actions_of(num_envs: int, steps: int = STEPS) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 6, (steps, num_envs))
+
+
+def assert_same_play(num_envs: int, workers: int) -> None:
+    """Ours against ale-py's, to the byte, up to the first end: there the stale screens differ."""
+    ours, theirs = build("mbpo_fast", num_envs, workers), build("ale_vector", num_envs, 1)
+    for actions in actions_of(num_envs, 50):
+        got, want = ours.step(actions), theirs.step(actions)
+        if want[2].any():
+            break
+        assert np.array_equal(got[0], want[0])
+        assert np.array_equal(got[1], want[1])
+    ours.close()
+    theirs.close()
+
+
+def cpu_seconds(env: Any) -> float:
+    """CPU time of this process, its threads and the running workers."""
+    pool = getattr(env, "worker_pids", ())
+    # Linux names the CPU clock of another process by the complement of its id.
+    return time.process_time() + sum(time.clock_gettime((~pid << 3) | 2) for pid in pool)
+
+
+def play(step: Step, actions: np.ndarray) -> None:
+    for row in actions:
+        step(row)
+
+
+def case_of(num_envs: int, workers: int) -> str:
+    return f"{num_envs} envs, {max(workers, 1)} at a time"
+
+
+def skip_impossible(impl: str, workers: int) -> None:
+    if impl == "bare_emulator" and workers:
+        pytest.skip("the bare emulator runs in one process")
+
+
+@pytest.mark.benchmark(group="env_step_wall")
+@pytest.mark.parametrize(("num_envs", "workers"), CASES)
+@pytest.mark.parametrize("impl", IMPLS)
+def test_env_step_wall(benchmark: Any, tag: Any, impl: str, num_envs: int, workers: int, turn: int) -> None:
+    skip_impossible(impl, workers)
+    assert_same_play(num_envs, workers)
+    env = build(impl, num_envs, workers)
+    actions = actions_of(num_envs)
+    tag(impl, case_of(num_envs, workers), actions.size)
+    benchmark.pedantic(play, (env.step, actions), rounds=2, warmup_rounds=1)
+    env.close()
+
+
+@pytest.mark.benchmark(group="env_step_cpu")
+@pytest.mark.parametrize(("num_envs", "workers"), CASES)
+@pytest.mark.parametrize("impl", IMPLS)
+def test_env_step_cpu(benchmark: Any, tag: Any, impl: str, num_envs: int, workers: int, turn: int) -> None:
+    skip_impossible(impl, workers)
+    assert_same_play(num_envs, workers)
+    env = build(impl, num_envs, workers)
+    actions = actions_of(num_envs)
+    tag(impl, case_of(num_envs, workers), actions.size)
+    play(env.step, actions)
+    before = cpu_seconds(env)
+    benchmark.pedantic(play, (env.step, actions), rounds=2)
+    benchmark.extra_info["seconds_per_item"] = (cpu_seconds(env) - before) / (2 * actions.size)
+    env.close()

@@ -1,0 +1,164 @@
+"""Presets, files and overrides become a Config, or one line that says what is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from mbpo_fast.config import (
+    Config,
+    config_schema_rows,
+    differences,
+    load_config,
+    preset_names,
+    resolved_yaml,
+)
+from mbpo_fast.errors import UsageError
+
+
+def message(sources: list[str], overrides: dict[str, str] | None = None) -> str:
+    with pytest.raises(UsageError) as raised:
+        load_config(sources, overrides or {})
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "x.yaml"
+
+
+def test_nothing_given_is_the_defaults() -> None:
+    assert load_config([], {}) == Config()
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_loads_and_its_resolved_form_is_itself(name: str, file: Path) -> None:
+    config = load_config([name], {})
+    file.write_text(resolved_yaml(config))
+    assert load_config(["x.yaml"], {}) == config
+
+
+def test_later_sources_win_group_by_group(file: Path) -> None:
+    file.write_text("training: {total_steps: 5, batch_size: 7}\nmodel: {gate: {min_holdout: 3}}")
+    overrides = {"training.batch-size": "9", "model.gate.mode": "off", "env.id": "ALE/Pong-v5"}
+    config = load_config(["mbpo", "x.yaml"], overrides)
+    assert config.training.total_steps == 5
+    assert config.training.batch_size == 9
+    assert (config.model.gate.min_holdout, config.model.gate.mode) == (3, "off")
+    assert config.env.id == "ALE/Pong-v5"
+
+
+def test_values_of_every_kind() -> None:
+    config = load_config(
+        [],
+        {
+            "training.total_steps": "1e6",
+            "agent.learning_rate": "3e-4",
+            "agent.gamma": "1",
+            "env.fire-reset": "false",
+            "training.rollout_schedule": "[0, 10, 1, 5]",
+            "threads": "null",
+        },
+    )
+    assert config.training.total_steps == 1_000_000
+    assert config.agent.learning_rate == 3e-4
+    assert config.agent.gamma == 1.0
+    assert config.env.fire_reset is False
+    assert config.training.rollout_schedule == (0, 10, 1, 5)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("env: {id: 3}", "x.yaml: env.id: expected text, got 3"),
+        ("env: 3", "x.yaml: env: expected a group of settings, got 3"),
+        ("seed: true", "x.yaml: seed: expected int >= 0, < 2147483648, got true"),
+        ("seed: '1'", 'x.yaml: seed: expected int >= 0, < 2147483648, got "1"'),
+        ("seed: 2.5", "x.yaml: seed: expected int >= 0, < 2147483648, got 2.5"),
+        ("seed: 010", 'x.yaml: seed: expected int >= 0, < 2147483648, got "010"'),
+        ("env: {episodic_life: yes}", 'x.yaml: env.episodic_life: expected true | false, got "yes"'),
+        ("env: {episodic_life: 1}", "x.yaml: env.episodic_life: expected true | false, got 1"),
+        ("agent: {gamma: .nan}", 'x.yaml: agent.gamma: expected number > 0, <= 1, got ".nan"'),
+        ("agent: {gamma: 0}", "x.yaml: agent.gamma: expected number > 0, <= 1, got 0"),
+        ("model: {arch: gird}", 'x.yaml: model.arch: expected grid | nature, got "gird"'),
+        ("threads: 0", "x.yaml: threads: expected int >= 1 or null, got 0"),
+        (
+            "training: {rollout_schedule: [1, 2]}",
+            "x.yaml: training.rollout_schedule: expected [int, int, int, int] or null, got [1, 2]",
+        ),
+        (
+            "training: {total_steps: 0, batch_size: 0}",
+            "x.yaml: training.total_steps: expected int >= 1, got 0 (and 1 more)",
+        ),
+        ("model: {num_elites: 9}", "x.yaml: model: num_elites 9 exceeds ensemble_size 5"),
+        ('env: {id: "\\ud800"}', "x.yaml: expected UTF-8 text"),
+    ],
+)
+def test_wrong_values_in_a_file(file: Path, content: str, expected: str) -> None:
+    file.write_text(content)
+    assert message(["x.yaml"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("training.batch-size", "0", "--training.batch_size: expected int >= 1, got 0"),
+        ("training.batch_size", "", "--training.batch_size: expected int >= 1, got null"),
+        ("training.real_ratio", "[1", "--training.real_ratio: cannot read '[1'"),
+        ("training.real_ratio.x", "1", '--training.real_ratio.x: expected number > 0, <= 1, got {"x": 1}'),
+        ("env", "1", "--env: expected a group of settings, got 1"),
+        ("model.num_elites", "9", "--model.num_elites: num_elites 9 exceeds ensemble_size 5"),
+        ("training.real_ratioo", "1", "unknown key (did you mean training.real_ratio?)"),
+        ("trainin.real_ratio", "1", "--trainin.real_ratio: unknown key (did you mean training.real_ratio?)"),
+        ("real_ratio", "1", "--real_ratio: unknown key (did you mean training.real_ratio?)"),
+        ("gate.mode", "off", "--gate.mode: unknown key (did you mean model.gate.mode?)"),
+        ("training.num_envs", "1", "--training.num_envs: unknown key (did you mean env.num_envs?)"),
+        ("zzz.qqq", "1", "--zzz.qqq: unknown key"),
+        ("..", "1", "--..: unknown key"),
+        ("agent.__class__", "1", "--agent.__class__: unknown key"),
+    ],
+)
+def test_wrong_overrides(key: str, value: str, expected: str) -> None:
+    found = message([], {key: value})
+    assert found.endswith(expected) or found.startswith(expected)
+
+
+def test_an_error_names_the_source_that_set_the_value(file: Path) -> None:
+    file.write_text("training: {batch_size: 0}")
+    assert message(["mbpo", "x.yaml"]).startswith("x.yaml: training.batch_size:")
+    assert message(["x.yaml", "mbpo"], {"training.batch_size": "-1"}).startswith("--training.batch_size:")
+    file.write_text("training: {batch_sice: 1}")
+    assert message(["mbpo", "x.yaml"]) == (
+        "x.yaml: training.batch_sice: unknown key (did you mean training.batch_size?)"
+    )
+
+
+def test_unknown_presets_and_files(file: Path) -> None:
+    presets = ", ".join(preset_names())
+    assert message(["mpbo"]) == f"mpbo: no such preset or file (did you mean mbpo?); presets: {presets}"
+    assert message(["nope.yaml"]) == "nope.yaml: No such file or directory"
+    assert message(["/"]).startswith("/: no such preset or file; presets:")
+
+
+def test_a_huge_value_is_shortened() -> None:
+    assert len(message([], {"seed": "1e999"})) < 130
+
+
+def test_differences_are_named_key_by_key() -> None:
+    old, new = load_config([], {}), load_config([], {"seed": "3", "model.gate.mode": "off"})
+    assert differences(old, new) == [("seed", 0, 3), ("model.gate.mode", "auto", "off")]
+    assert differences(old, old) == []
+
+
+def test_the_schema_lists_every_key_with_a_description() -> None:
+    rows = config_schema_rows()
+    keys = [row.key for row in rows]
+    assert len(keys) == len(set(keys)) > 60
+    assert all(row.type and row.default and row.description for row in rows)
+    by_key = {row.key: row for row in rows}
+    assert by_key["training.real_ratio"].type == "number > 0, <= 1"
+    assert by_key["model.gate.mode"].type == "auto | off"
+    assert by_key["threads"].type == "int >= 1 or null"
+    for row in rows:  # every default is a value that its own key takes
+        load_config([], {row.key: row.default})
