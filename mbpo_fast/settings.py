@@ -4,6 +4,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Settings(BaseModel):
-    """A frozen group of settings; its YAML spelling is the field names, nested by dots on the command line."""
+    """A frozen group of settings; in YAML and, joined by dots, on the command line by field name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)

@@ -148,9 +148,9 @@ class DDQN:
 
     @torch.no_grad()
     def _td_target(self, next_obs: Tensor, reward: Tensor, discount: Tensor) -> Tensor:
-        """Reward + discount * Q_target(next, argmax Q_online(next)): van Hasselt et al. 2016, eq. 4, n steps."""
-        target_q = self.target(next_obs)
-        selector = self.online(next_obs) if self.config.double else target_q
+        """Reward + discount * Q_target(next, argmax Q_online(next)), van Hasselt et al. 2016, eq. 4."""
+        target_q: Tensor = self.target(next_obs)
+        selector: Tensor = self.online(next_obs) if self.config.double else target_q
         best = selector.argmax(dim=1, keepdim=True)
         return reward + discount * target_q.gather(1, best)[:, 0]
 

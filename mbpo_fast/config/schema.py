@@ -56,7 +56,7 @@ class TrainingConfig(Settings):
     model_rollout_length: int = Field(1, ge=1, le=64, description="imagined steps of a branch")
     rollout_schedule: tuple[int, int, int, int] | None = Field(
         None,
-        description="[first epoch, last epoch, first length, last length]: linear, instead of model_rollout_length",
+        description="[first epoch, last epoch, first length, last length], linear; overrides the above",
     )
     model_rollout_batch_size: int = Field(4096, ge=1, description="branches started after every model fit")
     model_retain_epochs: int = Field(
@@ -72,7 +72,8 @@ class TrainingConfig(Settings):
         first, last, short, long = self.rollout_schedule
         if not (0 <= first <= last and 1 <= short <= long):
             raise ValueError(
-                f"rollout_schedule expects 0 <= first <= last and 1 <= short <= long, got {self.rollout_schedule}"
+                "rollout_schedule expects 0 <= first <= last and 1 <= short <= long, "
+                f"got {self.rollout_schedule}"
             )
         return self
 
@@ -123,9 +124,7 @@ class Config(Settings):
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: cuda when there is one"
     )
-    threads: int | None = Field(
-        None, ge=1, description="torch's CPU threads; null: all cores of this process"
-    )
+    threads: int | None = Field(None, ge=1, description="CPU threads; null: all cores of this process")
     env: EnvConfig = EnvConfig()
     agent: DDQNConfig = DDQNConfig()
     model: ModelConfig = ModelConfig()

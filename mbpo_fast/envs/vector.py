@@ -49,6 +49,7 @@ class GameVectorEnv(VectorEnv[Array, Array, Array]):
             self._slots = self._group.slots
         self.settings = settings
         self.num_envs = num_envs
+        self.stack_shape = shape
         self.action_meanings = self._group.action_meanings
         self.frame_skip = self._group.frame_skip
         self.metadata = {"autoreset_mode": AutoresetMode[settings.autoreset_mode]}

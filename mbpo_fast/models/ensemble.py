@@ -1,7 +1,8 @@
 """The world model: an ensemble of pixel networks, its losses, its elites and its decisions."""
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +15,12 @@ from mbpo_fast.nets.optimizer_state import load_optimizer_state, optimizer_state
 from mbpo_fast.nets.precision import Bf16, autocast, use_bf16
 from mbpo_fast.settings import Settings
 
+T = TypeVar("T")
+
 CHANGED_LEVELS = 4
 """A changed pixel is one that differs by more than this many gray levels."""
+CHUNK = 64
+"""Rows of one forward pass outside training: enough to keep a core busy, small enough for its cache."""
 FRAME_LOSS_SCALE = 0.01
 """Summed over a frame the pixel loss is some hundred times the outcome loss; this brings them together."""
 
@@ -64,7 +69,8 @@ class ModelConfig(Settings):
 class WorldModel:
     """E members, independent in their weights, with one optimiser.
 
-    The members run one after another: on CPU that beats grouped convolutions (figures in ARCHITECTURE.md).
+    The members run side by side on `threads` threads, each a plain network on one core: on CPU that beats
+    grouped convolutions and threads inside an operation (figures in ARCHITECTURE.md). The result is the same.
     """
 
     def __init__(
@@ -75,8 +81,10 @@ class WorldModel:
         num_actions: int,
         seed: int,
         device: torch.device | str = "cpu",
+        threads: int = 1,
     ) -> None:
         self.config = config
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="member") if threads > 1 else None
         self.device = torch.device(device)
         self.bf16 = use_bf16(config.bf16, self.device)
         with torch.random.fork_rng(devices=[]):
@@ -120,26 +128,50 @@ class WorldModel:
         Returns the losses, means over the members.
         """
         self.optimizer.zero_grad()
-        sums: dict[str, Tensor] = {}
-        for member in range(len(self.members)):
+
+        def differentiate(member: int) -> dict[str, Tensor]:
             losses = self.losses(member, *(column[member] for column in rows))
             total_loss(losses).backward()  # type: ignore[no-untyped-call]
-            sums = {name: sums.get(name, 0.0) + loss.detach() for name, loss in losses.items()}
+            return {name: loss.detach() for name, loss in losses.items()}
+
+        losses = self.each(differentiate, range(len(self.members)))
         for net in self.members:
             # Each member for itself: one norm over all would couple them.
             torch.nn.utils.clip_grad_norm_(net.parameters(), self.config.max_grad_norm)
         self.optimizer.step()
         self.gradient_steps += 1
-        return {name: total / len(self.members) for name, total in sums.items()}
+        return {name: torch.stack([member[name] for member in losses]).mean() for name in losses[0]}
+
+    @torch.no_grad()
+    def score(self, member: int, *rows: Tensor) -> float:
+        """`total_loss` of one member on rows of any number; lower is better."""
+        total = 0.0
+        for i in range(0, len(rows[0]), CHUNK):
+            chunk = [column[i : i + CHUNK] for column in rows]
+            total += float(total_loss(self.losses(member, *chunk))) * len(chunk[0])
+        return total / len(rows[0])
+
+    def each(self, function: Callable[[int], T], members: Iterable[int]) -> list[T]:
+        """`function` of each member, side by side; what it computes must not depend on the others."""
+        return list(map(function, members) if self._pool is None else self._pool.map(function, members))
 
     @torch.no_grad()
     def predict(self, context: Tensor, action: Tensor, member: int) -> tuple[Tensor, Tensor, Tensor]:
         """One member's word on context u8 [B, C, h, w], action i64 [B].
 
-        Returns the next frame u8 [B, h, w], reward-class probabilities f32 [B, 3] and end probability f32 [B].
+        Returns the next frame u8 [B, h, w], probabilities of the reward classes f32 [B, 3] and of the end
+        f32 [B].
         """
+        parts = [
+            self._predict(context[i : i + CHUNK], action[i : i + CHUNK], member)
+            for i in range(0, len(context), CHUNK)
+        ]
+        frame, reward_probs, end_prob = (torch.cat(column) for column in zip(*parts, strict=True))
+        return frame, reward_probs, end_prob
+
+    def _predict(self, context: Tensor, action: Tensor, member: int) -> tuple[Tensor, Tensor, Tensor]:
         with autocast(self.device, self.bf16):
-            prediction = self.members[member](context, action)
+            prediction: Prediction = self.members[member](context, action)
         frame = prediction.next_frame(context[:, -1])
         return frame, prediction.reward_logits.softmax(dim=1), prediction.end_logit.sigmoid()
 
@@ -151,11 +183,13 @@ class WorldModel:
         frame = torch.empty_like(context[:, -1])
         reward = torch.empty(len(context), device=self.device)
         terminated = torch.empty(len(context), dtype=torch.bool, device=self.device)
-        for m in member.unique().tolist():
-            rows = (member == m).nonzero()[:, 0]
-            frame[rows], reward_probs, end_prob = self.predict(context[rows], action[rows], m)
-            reward[rows] = self.decide_reward(reward_probs)
-            terminated[rows] = end_prob > self.end_threshold
+        drawn = sorted(set(member.tolist()))
+        rows = {m: (member == m).nonzero()[:, 0] for m in drawn}
+        said = self.each(lambda m: self.predict(context[rows[m]], action[rows[m]], m), drawn)
+        for m, (next_frame, reward_probs, end_prob) in zip(drawn, said, strict=True):
+            frame[rows[m]] = next_frame
+            reward[rows[m]] = self.decide_reward(reward_probs)
+            terminated[rows[m]] = end_prob > self.end_threshold
         return frame, reward, terminated
 
     def decide_reward(self, probs: Tensor) -> Tensor:

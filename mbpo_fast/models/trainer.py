@@ -9,13 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mbpo_fast.models.ensemble import CHANGED_LEVELS, ModelConfig, WorldModel, total_loss
+from mbpo_fast.models.ensemble import CHANGED_LEVELS, ModelConfig, WorldModel
 from mbpo_fast.models.metrics import average_precision, best_threshold, f1_score
 from mbpo_fast.ops import Stream, random_integers, random_words_at
 
 Ids = NDArray[np.int64]
-CHUNK = 32
-"""Rows of one forward pass outside training: enough to keep the cores busy, small in memory."""
 
 
 class TransitionRows(Protocol):
@@ -108,7 +106,7 @@ class ModelTrainer:
         )
         self.batches += 1
         rows = replay.gather(ids, context=self.config.context)
-        return tuple(x.unflatten(0, (len(pools), size)) for x in self._tensors(rows))
+        return tuple(x.view(len(pools), size, *x.shape[1:]) for x in self._tensors(rows))
 
     def _draw(self, pool: tuple[Ids, Ids, Ids], size: int, step: int) -> Ids:
         """`size` ids of one member: a share rewarded, a share ended, the rest as they come."""
@@ -127,32 +125,22 @@ class ModelTrainer:
         arrays = (rows.obs, rows.action, rows.next_obs[:, -1], rows.reward, rows.terminated)
         return tuple(torch.from_numpy(np.ascontiguousarray(x)).to(self.model.device) for x in arrays)
 
-    @torch.no_grad()
     def _member_scores(self, rows: TransitionRows | None) -> NDArray[np.float64]:
         """Held-out score of each member f64 [E], lower is better; NaN without held-out rows."""
         members = range(self.config.ensemble_size)
         if rows is None:
             return np.full(len(members), np.nan)
         tensors = self._tensors(rows)
-        scores = np.zeros(len(members))
-        for first in range(0, len(rows.action), CHUNK):
-            chunk = [x[first : first + CHUNK] for x in tensors]
-            losses = [total_loss(self.model.losses(m, *chunk)) for m in members]
-            scores += torch.stack(losses).double().cpu().numpy() * len(chunk[1])
-        return scores / len(rows.action)
+        return np.array(self.model.each(lambda m: self.model.score(m, *tensors), members))
 
     def _predict(self, rows: TransitionRows) -> list["_MemberPrediction"]:
         """Each elite's word on every row."""
         context, action, *_ = self._tensors(rows)
-        predictions = []
-        for m in self.model.elites:
-            parts = [
-                self.model.predict(context[i : i + CHUNK], action[i : i + CHUNK], m)
-                for i in range(0, len(context), CHUNK)
-            ]
-            frame, reward, end = (torch.cat(x).cpu() for x in zip(*parts, strict=True))
-            predictions.append(_MemberPrediction(frame.numpy(), reward, end.numpy()))
-        return predictions
+        said = self.model.each(lambda m: self.model.predict(context, action, m), self.model.elites)
+        return [
+            _MemberPrediction(frame.cpu().numpy(), reward.cpu(), end.cpu().numpy())
+            for frame, reward, end in said
+        ]
 
     def _calibrate(self, replay: Replay) -> None:
         """Set the reward and end thresholds to the best F1 on training rows, as they come."""
@@ -166,7 +154,7 @@ class ModelTrainer:
         self.model.end_threshold = best_threshold(ended, np.tile(rows.terminated, copies), 0.5)
 
     def evaluate(self, rows: TransitionRows | None) -> dict[str, float]:
-        """Errors of the elites on held-out rows, beside those of copying the last frame (mean gray levels)."""
+        """Errors of the elites on held-out rows in gray levels, beside those of copying the last frame."""
         if rows is None:
             return {"holdout_rows": 0.0}
         newest, target = rows.obs[:, -1].astype(np.int16), rows.next_obs[:, -1].astype(np.int16)
@@ -230,7 +218,7 @@ class _EarlyStop:
         gained = (scores < self.best * (1.0 - self.GAIN)) | np.isnan(scores)
         self.without_gain = 0 if gained.any() else self.without_gain + 1
         self.best = np.where(better, scores, self.best)
-        for m in better.nonzero()[0]:
+        for m in better.nonzero()[0].tolist():
             self.weights[m] = {name: x.clone() for name, x in self.members[m].state_dict().items()}
 
     def restore_best(self) -> NDArray[np.float64]:

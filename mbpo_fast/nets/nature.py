@@ -36,6 +36,7 @@ class NatureEncoder(nn.Module):
             self.out_features: int = self.convs(torch.zeros(1, stack_size, *frame_shape)).shape[1]
 
     def forward(self, obs: Tensor) -> Tensor:
+        """Features of a batch of stacks."""
         features: Tensor = self.convs(to_unit_float(obs))
         return features
 
@@ -43,8 +44,8 @@ class NatureEncoder(nn.Module):
 class QNetwork(nn.Module):
     """Action values f32 [B, A] of u8 stacks [B, S, h, w].
 
-    `dueling` splits the head into a state value and centred advantages (Wang et al. 2016, eq. 9). `bf16` runs all
-    but the last layer in bfloat16: values themselves need more than its 8 bits.
+    `dueling` splits the head into a state value and centred advantages (Wang et al. 2016, eq. 9).
+    `bf16` runs all but the last layer in bfloat16: values themselves need more than its 8 bits.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class QNetwork(nn.Module):
         self.bf16 = bf16
 
     def forward(self, obs: Tensor) -> Tensor:
+        """Values of a batch of stacks."""
         with autocast(obs.device, self.bf16):
             features = self.encoder(obs)
             hidden = [torch.relu(layer(features)) for layer in self.hidden]

@@ -13,7 +13,7 @@ def use_bf16(setting: Bf16, device: torch.device) -> bool:
     if setting != "auto":
         return setting
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 

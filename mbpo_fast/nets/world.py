@@ -33,7 +33,10 @@ class Prediction:
 
 
 class PixelNet(nn.Module, ABC):
-    """A network of one member: `context` u8 [B, C, h, w] (oldest frame first) and `action` i64 [B] in, a `Prediction` out."""
+    """A network of one member.
+
+    `context` u8 [B, C, h, w] (oldest frame first) and `action` i64 [B] in, a `Prediction` out.
+    """
 
     @abstractmethod
     def forward(self, context: Tensor, action: Tensor) -> Prediction:
@@ -48,6 +51,10 @@ def space_to_depth(context: Tensor, grid: int) -> Tensor:
     batch, frames, height, width = context.shape
     cells = context.view(batch, frames, height // grid, grid, width // grid, grid).permute(0, 2, 4, 1, 3, 5)
     return cells.reshape(batch, height // grid, width // grid, -1).permute(0, 3, 1, 2)
+
+
+def _compute_dtype(device: torch.device) -> torch.dtype:
+    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else torch.float32
 
 
 class GridNet(PixelNet):
@@ -80,14 +87,17 @@ class GridNet(PixelNet):
         self.blocks = nn.ModuleList(_ResidualBlock(width, num_actions) for _ in range(depth))
         self.head = nn.Conv2d(width, 2 * self.cells, 1)
         self.outcome = _OutcomeNet(self.OUTCOME_FRAMES * self.cells, num_actions, outcome_width)
-        with torch.no_grad():  # a fresh member copies the last frame
-            self.head.weight.zero_()
-            self.head.bias.zero_()
-            self.head.bias[: self.cells] = math.log(self.CHANGED_PRIOR / (1 - self.CHANGED_PRIOR))
+        # A fresh member copies the last frame.
+        nn.init.zeros_(self.head.weight)
+        bias = torch.zeros(2 * self.cells)
+        bias[: self.cells] = math.log(self.CHANGED_PRIOR / (1 - self.CHANGED_PRIOR))
+        self.head.bias = nn.Parameter(bias)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, context: Tensor, action: Tensor) -> Prediction:
-        cells = space_to_depth(context, self.GRID).to(torch.float32).mul_(1.0 / 255.0)
+        """See `PixelNet`."""
+        # Straight to the precision that the convolutions will run in: 0 to 255 are exact in all of them.
+        cells = space_to_depth(context, self.GRID).to(_compute_dtype(context.device)).mul_(1.0 / 255.0)
         x = self.stem(cells)
         for block in self.blocks:
             x = block(x, action)
@@ -147,7 +157,7 @@ class _OutcomeNet(nn.Module):
 
 
 class NatureNet(PixelNet):
-    """The plain form: Nature CNN encoder, `fc_dim` features with the action, transposed-convolution decoder."""
+    """The plain form: Nature CNN encoder, `fc_dim` features with the action, transposed convolutions."""
 
     def __init__(
         self, context: int, frame_shape: tuple[int, int], num_actions: int, *, fc_dim: int = 512
@@ -183,6 +193,7 @@ class NatureNet(PixelNet):
         self.out = nn.Linear(fc_dim, NUM_REWARD_CLASSES + 1)
 
     def forward(self, context: Tensor, action: Tensor) -> Prediction:
+        """See `PixelNet`."""
         features = self.encoder(context.to(torch.float32).mul_(1.0 / 255.0))
         one_hot = F.one_hot(action, self.num_actions).to(features.dtype)
         hidden = self.hidden(torch.cat([features, one_hot], dim=1))

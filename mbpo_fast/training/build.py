@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from gymnasium.vector import VectorEnv
 
 from mbpo_fast.agents import DDQN
 from mbpo_fast.config import Config
 from mbpo_fast.data import MixedSampler, ModelBuffer, ReplayBuffer
-from mbpo_fast.envs import make_vec
+from mbpo_fast.envs import GameVectorEnv, make_vec
 from mbpo_fast.errors import UsageError
 from mbpo_fast.models import Gate, ModelTrainer, RolloutEngine, WorldModel
 from mbpo_fast.training.collect import Collector
@@ -74,8 +73,13 @@ class Parts:
 
 
 def set_threads(config: Config) -> None:
-    """Give torch this run's CPU threads: by default the cores that this process may use."""
-    torch.set_num_threads(config.threads or len(os.sched_getaffinity(0)))
+    """Spend this run's threads on members of the world model side by side, or inside torch's operations."""
+    torch.set_num_threads(1 if config.training.real_ratio < 1 else thread_count(config))
+
+
+def thread_count(config: Config) -> int:
+    """CPU threads of a run: by default the cores that this process may use."""
+    return config.threads or len(os.sched_getaffinity(0))
 
 
 def pick_device(name: str) -> torch.device:
@@ -87,7 +91,7 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def build_env(config: Config) -> VectorEnv[Any, Any, Any]:
+def build_env(config: Config) -> GameVectorEnv:
     """The training environments."""
     env = config.env
     return make_vec(env.id, env.num_envs, seed=config.seed, workers=env.workers, **env.env_settings())
@@ -95,21 +99,21 @@ def build_env(config: Config) -> VectorEnv[Any, Any, Any]:
 
 def build_eval_env(
     config: Config, *, num_envs: int, workers: int, env_id: str | None = None
-) -> VectorEnv[Any, Any, Any]:
+) -> GameVectorEnv:
     """Environments of whole games: no episode ends at a lost life, rewards stay raw."""
     settings = config.env.env_settings() | {"episodic_life": False, "clip_reward": False}
     seed = config.seed + EVALUATION_SEED
     return make_vec(env_id or config.env.id, num_envs, seed=seed, workers=workers, **settings)
 
 
-def build_agent(config: Config, env: VectorEnv[Any, Any, Any]) -> DDQN:
+def build_agent(config: Config, env: GameVectorEnv) -> DDQN:
     """The learner for an environment's observations and actions."""
-    stack, *frame = env.single_observation_space.shape
+    stack, height, width = env.stack_shape
     return DDQN(
         config.agent,
         stack_size=stack,
-        frame_shape=(frame[0], frame[1]),
-        num_actions=int(env.single_action_space.n),
+        frame_shape=(height, width),
+        num_actions=len(env.action_meanings),
         seed=config.seed,
         device=pick_device(config.device),
     )
@@ -119,15 +123,17 @@ def build(config: Config) -> Parts:
     """Every part of a run, as it is before the first step."""
     env = build_env(config)
     agent = build_agent(config, env)
-    frame_shape = (int(env.single_observation_space.shape[1]), int(env.single_observation_space.shape[2]))
+    _, height, width = env.stack_shape
     replay = ReplayBuffer(
         config.replay.capacity,
         env.num_envs,
-        frame_shape=frame_shape,
+        frame_shape=(height, width),
         seed=config.seed,
         holdout_ratio=config.model.holdout_ratio if config.training.real_ratio < 1 else 0.0,
     )
-    world = build_world(config, frame_shape, agent.num_actions) if config.training.real_ratio < 1 else None
+    world = (
+        build_world(config, (height, width), agent.num_actions) if config.training.real_ratio < 1 else None
+    )
     sampler = MixedSampler(
         replay, world.buffer if world else None, config.training.batch_size, config.training.real_ratio
     )
@@ -143,6 +149,7 @@ def build_world(config: Config, frame_shape: tuple[int, int], num_actions: int) 
         num_actions=num_actions,
         seed=config.seed,
         device=pick_device(config.device),
+        threads=thread_count(config),
     )
     training = config.training
     buffer = ModelBuffer(
@@ -168,7 +175,7 @@ def describe_networks(config: Config) -> list[dict[str, str]]:
     env = build_env(config)
     try:
         agent = build_agent(config, env)
-        shape = tuple(int(side) for side in env.single_observation_space.shape)
+        shape = env.stack_shape
     finally:
         env.close()
     rows = [

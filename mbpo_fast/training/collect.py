@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from mbpo_fast.data import ReplayBuffer
+from mbpo_fast.envs import GameVectorEnv
 
 
 class Collector:
@@ -18,7 +18,7 @@ class Collector:
     environments, without the rows that only carry a reset.
     """
 
-    def __init__(self, env: VectorEnv[Any, Any, Any], replay: ReplayBuffer, *, window: int) -> None:
+    def __init__(self, env: GameVectorEnv, replay: ReplayBuffer, *, window: int) -> None:
         self.env = env
         self.replay = replay
         self.env_steps = 0
@@ -32,7 +32,8 @@ class Collector:
         """Reset every environment and store the first frames."""
         self.obs, _ = self.env.reset(seed=seed)
         lanes = len(self.obs)
-        self._store(np.zeros(lanes, np.int64), np.zeros(lanes, np.float32), *np.zeros((2, lanes), bool), True)
+        no, yes = np.zeros(lanes, bool), np.ones(lanes, bool)
+        self._store(np.zeros(lanes, np.int64), np.zeros(lanes, np.float32), no, no, yes)
 
     def step(self, action: NDArray[np.int64]) -> int:
         """One step of every environment; returns how many of them were agent steps."""
@@ -53,16 +54,15 @@ class Collector:
         reward: NDArray[np.float32],
         terminated: NDArray[np.bool_],
         truncated: NDArray[np.bool_],
-        first: NDArray[np.bool_] | bool,
+        first: NDArray[np.bool_],
     ) -> None:
-        first = np.broadcast_to(first, action.shape)
-        newest = np.ascontiguousarray(self.obs[:, -1])
+        newest = self.env.newest_frames()
         self.replay.add(newest, action, reward.astype(np.float32), terminated, truncated, first)
 
     def state_dict(self) -> dict[str, Any]:
         """Environments, current observations, counters and recent scores."""
         return {
-            "env": self.env.get_state(),  # type: ignore[attr-defined]
+            "env": self.env.get_state(),
             "obs": self.obs,
             "env_steps": self.env_steps,
             "iterations": self.iterations,
@@ -73,7 +73,7 @@ class Collector:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict`."""
-        self.env.set_state(state["env"])  # type: ignore[attr-defined]
+        self.env.set_state(state["env"])
         self.obs = np.array(state["obs"], dtype=np.uint8)
         self.env_steps, self.iterations, self.games = (
             int(state[name]) for name in ("env_steps", "iterations", "games")

@@ -37,7 +37,7 @@ class Trainer:
         *,
         on_log: Callable[[int, Metrics], None],
         on_save: Callable[[int], None],
-        on_evaluate: Callable[[int], Metrics],
+        on_evaluate: Callable[[], Metrics],
         interrupted: Callable[[], bool],
     ) -> str:
         """Run until the budget, the target score or an interruption; returns which it was."""
@@ -61,7 +61,7 @@ class Trainer:
                 on_log(after, self.take_metrics())
             if evaluate_due(before, after):
                 with timer("evaluate"):
-                    on_log(after, on_evaluate(after))
+                    on_log(after, on_evaluate())
             if save_due(before, after):
                 with timer("checkpoint"):
                     on_save(after)

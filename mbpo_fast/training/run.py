@@ -102,7 +102,7 @@ class _Run:
                 verdict = self.trainer.train(
                     on_log=self._log,
                     on_save=self._save,
-                    on_evaluate=lambda step: self._evaluate_now(),
+                    on_evaluate=self._evaluate_now,
                     interrupted=lambda: self.signal is not None,
                 )
             if self.signal is not None and verdict == "interrupted":
@@ -329,5 +329,6 @@ def _print_summary(summary: Mapping[str, Any], report: Path) -> None:
     rows = summary["synthetic_rows"] + summary["real_rows"]
     share = summary["synthetic_rows"] / rows if rows else 0.0
     print(
-        f"{summary['env_steps']} steps in {summary['wall_seconds']:.0f} s, {share:.0%} synthetic rows; {report}"
+        f"{summary['env_steps']} steps in {summary['wall_seconds']:.0f} s, {share:.0%} synthetic "
+        f"rows; {report}"
     )

@@ -14,6 +14,7 @@ class Every:
     period: int
 
     def __call__(self, before: int, after: int) -> bool:
+        """Whether it is due now."""
         return self.period > 0 and after // self.period > before // self.period
 
 
@@ -25,6 +26,7 @@ class Ratio:
     start: int = 0
 
     def __call__(self, before: int, after: int) -> int:
+        """How many are due now."""
         return self._total(after) - self._total(before)
 
     def _total(self, step: int) -> int:

@@ -13,6 +13,7 @@ class PhaseTimer:
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
+        """Count the time inside this context as `phase`."""
         begin = time.perf_counter()
         try:
             yield

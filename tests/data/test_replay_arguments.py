@@ -93,7 +93,7 @@ def test_bad_reads(filled, call, message):
     assert buffer.draws == 0
 
 
-def test_a_bad_id_leaves_the_outputs_as_they_were(filled, values):
+def test_a_bad_id_leaves_the_outputs_as_they_were(filled):
     buffer = filled("fsss")
     out = Batch.empty(2, 4, SHAPE)
     for array in out.arrays().values():
@@ -101,6 +101,17 @@ def test_a_bad_id_leaves_the_outputs_as_they_were(filled, values):
     with pytest.raises(ValueError, match="got 7"):
         buffer.gather(np.array([0, 7]), out=out)
     assert all((array == 1).all() for array in out.arrays().values())
+
+
+def test_negative_ids_are_refused_on_every_lane():
+    buffer = ReplayBuffer(10, 3, frame_shape=SHAPE)
+    for kinds in ("fff", "sss"):
+        lanes = np.array(list(kinds))
+        no = np.zeros(3, bool)
+        buffer.add(np.zeros((3, *SHAPE), np.uint8), np.zeros(3, int), np.zeros(3), no, no, lanes == "f")
+    for wrong in range(-4, 0):
+        with pytest.raises(ValueError, match=f"expected ids of stored transitions .*got {wrong}"):
+            buffer.gather(np.array([wrong]))
 
 
 def test_reading_an_empty_buffer():

@@ -142,20 +142,21 @@ def test_draws_advance_and_belong_to_the_seed(filled):
 
 def test_holdout_takes_whole_episodes_for_life(add_row):
     buffer = ReplayBuffer(4000, 4, frame_shape=SHAPE, seed=3, holdout_ratio=0.3)
+    period = np.array([4, 5, 8, 10])
     for slot in range(800):
-        add_row(buffer, "ffff" if slot % 5 == 0 else "ssss")
+        add_row(buffer, "".join(np.where(slot % period == 0, "f", "s")))
         if slot == 400:
             early = buffer.valid_ids(1, split="holdout")
     held, train = buffer.valid_ids(1, split="holdout"), buffer.valid_ids(1, split="train")
     assert set(held) | set(train) == set(buffer.valid_ids(1))
     assert not set(held) & set(train)
     assert set(early) <= set(held)
-    episodes = {(lane, slot // 5) for slot, lane in zip(held // 4, held % 4, strict=True)}
-    assert len(held) == 4 * len(episodes)
-    # 640 episodes: a standard deviation of 11.6.
-    assert abs(len(episodes) - 192) < 40
+    episodes = {(lane, slot // period[lane]) for slot, lane in zip(held // 4, held % 4, strict=True)}
+    assert len(held) == sum(period[lane] - 1 for lane, _ in episodes)
+    # 540 episodes: a standard deviation of 10.6.
+    assert abs(len(episodes) - 162) < 40
     lane, episode = min(episodes)
-    assert random_uniform(3, Stream.HOLDOUT, episode * 5, 4)[lane] < 0.3
+    assert random_uniform(3, Stream.HOLDOUT, episode * period[lane], 4)[lane] < 0.3
     assert set(buffer.sample_ids(200, split="holdout")) <= set(held)
     assert set(buffer.sample_ids(200, split="train")) <= set(train)
 

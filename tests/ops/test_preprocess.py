@@ -41,6 +41,14 @@ def test_odd_shapes_equal_the_reference(source, part, count, seed):
     assert np.array_equal(preprocess_frames(frames, size), reference.preprocess(frames, size))
 
 
+def test_slivers_are_dropped_as_in_opencv():
+    # Cells overlap pixels by multiples of 1/1500, some of them below the 1e-3 that OpenCV leaves out.
+    frames = screens((1, 2, 500, 2999))
+    ours = preprocess_frames(frames, (499, 1500))
+    assert np.array_equal(ours, reference.preprocess(frames, (499, 1500)))
+    assert np.array_equal(ours, opencv(frames, (499, 1500)))
+
+
 def test_integer_ratios_are_within_one_level_of_opencv():
     # There OpenCV takes another path, which rounds halves up.
     frames = screens((4, 2, 168, 168))
