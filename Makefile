@@ -42,15 +42,44 @@ lint: $(VENV)/.dev ## formats, types, layers, stubs
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/clang-format --dry-run -Werror $(shell find csrc -name '*.h' -o -name '*.cpp')
+	$(call write_stubs,build/stubs)
+	diff build/stubs/mbpo_fast/_core.pyi mbpo_fast/_core.pyi
 
 format: $(VENV)/.dev ## rewrite the sources in the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(shell find csrc -name '*.h' -o -name '*.cpp')
 
+stubs: $(VENV)/.dev ## write the type stubs of the extension anew
+	$(call write_stubs,.)
+
+# Generated into $(1)/mbpo_fast/_core.pyi, in the house format.
+define write_stubs
+	$(BIN)/pybind11-stubgen mbpo_fast._core --output-dir $(1)
+	$(BIN)/ruff check --quiet --fix --config pyproject.toml $(1)/mbpo_fast/_core.pyi
+	$(BIN)/ruff format --quiet --config pyproject.toml $(1)/mbpo_fast/_core.pyi
+endef
+
 bench: $(VENV)/.dev ## measure beside the peers
 	$(PIP) install -c constraints.txt -e ".[bench]"
 	$(BIN)/mbpo-fast bench
 
+sanitize: ## the core's tests under ASan + UBSan, then under TSan
+	$(call sanitized,asan,address$(,)undefined)
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so.6)" \
+	  ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc .venv-asan/bin/pytest tests/ops tests/data
+	$(call sanitized,tsan,thread)
+	LD_PRELOAD="$$(gcc -print-file-name=libtsan.so)" .venv-tsan/bin/pytest tests/data -k thread
+
+# A virtual environment of its own with an instrumented core; its tests need no torch.
+, := ,
+define sanitized
+	$(PYTHON) -m venv .venv-$(1)
+	.venv-$(1)/bin/pip install -q -c constraints.txt numpy pytest pytest-benchmark hypothesis \
+	  opencv-python-headless gymnasium pydantic
+	.venv-$(1)/bin/pip install -q --no-deps -e . -C build-dir=build/$(1) \
+	  -C cmake.build-type=RelWithDebInfo -C cmake.define.MBPO_FAST_SANITIZE="$(2)"
+endef
+
 clean: ## remove what was built
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-asan .venv-tsan build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -8,6 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+# Before torch loads. One thread: the same bits on every machine, and no spinning beside other processes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 def _cuda_is_available() -> bool:
     if importlib.util.find_spec("torch") is None:

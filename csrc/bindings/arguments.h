@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/check.h"
+#include "core/philox.h"
 
 namespace mbpo_fast::bindings {
 
@@ -128,6 +129,10 @@ inline std::uint32_t uint32(const char* op, const char* name, const Integer& arg
   const std::uint64_t value = uint64(op, name, argument);
   MBPO_CHECK(value <= 0xFFFFFFFFu, op, text("0 <= ", name, " < 2**32"), value);
   return static_cast<std::uint32_t>(value);
+}
+
+inline DrawKey draw_key(const char* op, const Integer& seed, const Integer& stream, const Integer& step) {
+  return {uint64(op, "seed", seed), uint32(op, "stream", stream), uint64(op, "step", step)};
 }
 
 template <class T>

@@ -1,5 +1,4 @@
 #include "bindings/arguments.h"
-#include "core/philox.h"
 
 namespace mbpo_fast::bindings {
 
@@ -8,10 +7,6 @@ namespace {
 using Words = py::array_t<std::uint32_t>;
 
 constexpr std::int64_t kMaxLanes = std::int64_t{1} << 32;
-
-DrawKey draw_key(const char* op, const Integer& seed, const Integer& stream, const Integer& step) {
-  return {uint64(op, "seed", seed), uint32(op, "stream", stream), uint64(op, "step", step)};
-}
 
 std::int64_t lane_count(const char* op, const Integer& lanes) {
   const std::int64_t count = int64(op, "lanes", lanes);

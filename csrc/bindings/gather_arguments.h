@@ -2,7 +2,6 @@
 #pragma once
 
 #include "bindings/arguments.h"
-#include "core/philox.h"
 #include "replay/gather.h"
 
 namespace mbpo_fast::bindings {
@@ -12,10 +11,6 @@ inline Padding padding_of(const char* op, const py::object& name) {
   MBPO_CHECK(value == "reset" || value == "zero", op, "padding 'reset' or 'zero'",
              std::string(py::repr(name)));
   return value == "reset" ? Padding::kReset : Padding::kZero;
-}
-
-inline DrawKey draw_key(const char* op, const Integer& seed, const Integer& stream, const Integer& step) {
-  return {uint64(op, "seed", seed), uint32(op, "stream", stream), uint64(op, "step", step)};
 }
 
 struct GatherArrays {

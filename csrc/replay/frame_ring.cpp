@@ -282,21 +282,6 @@ void FrameRing::clear() {
   total_ = oldest_ = transitions_ = 0;
 }
 
-std::int64_t FrameRing::size() const {
-  const std::shared_lock lock(mutex_);
-  return total_ - oldest_;
-}
-
-std::int64_t FrameRing::total() const {
-  const std::shared_lock lock(mutex_);
-  return total_;
-}
-
-std::int64_t FrameRing::num_transitions() const {
-  const std::shared_lock lock(mutex_);
-  return transitions_;
-}
-
 std::int64_t FrameRing::nbytes() const {
   const auto slot_bytes = frame_bytes_ + static_cast<std::int64_t>(sizeof(std::int64_t) + sizeof(float) + 1);
   return num_envs_ * capacity_ * slot_bytes;

@@ -60,12 +60,24 @@ class FrameRing {
   std::int64_t capacity() const { return capacity_; }
   std::int64_t height() const { return height_; }
   std::int64_t width() const { return width_; }
-  std::int64_t size() const;
-  std::int64_t total() const;
-  std::int64_t num_transitions() const;
+  std::int64_t size() const {
+    return locked([this] { return total_ - oldest_; });
+  }
+  std::int64_t total() const {
+    return locked([this] { return total_; });
+  }
+  std::int64_t num_transitions() const {
+    return locked([this] { return transitions_; });
+  }
   std::int64_t nbytes() const;
 
  private:
+  template <class Read>
+  std::int64_t locked(Read read) const {
+    const std::shared_lock lock(mutex_);
+    return read();
+  }
+
   struct Row {
     std::int64_t lane, start, steps;
     float reward, discount;

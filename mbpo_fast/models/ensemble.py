@@ -37,8 +37,8 @@ class ModelConfig(Settings):
     depth: int = Field(2, ge=1, description="residual blocks of the grid network")
     outcome_width: int = Field(16, ge=4, multiple_of=4, description="channels of the reward and end network")
     fc_dim: int = Field(512, ge=1, description="features of the nature network")
-    learning_rate: float = Field(1e-3, gt=0, description="AdamW's step size")
-    weight_decay: float = Field(1e-4, ge=0, description="AdamW's decoupled weight decay")
+    learning_rate: float = Field(2e-3, gt=0, description="AdamW's step size")
+    weight_decay: float = Field(1e-2, ge=0, description="AdamW's decoupled weight decay")
     max_grad_norm: float = Field(10.0, gt=0, description="gradients are clipped to this norm")
     batch_size: int = Field(32, ge=8, description="rows a member sees in one update")
     bf16: Bf16 = Field(
@@ -63,6 +63,10 @@ class ModelConfig(Settings):
             raise ValueError(f"num_elites {self.num_elites} exceeds ensemble_size {self.ensemble_size}")
         if self.rewarded_share + self.ended_share > 0.75:
             raise ValueError("rewarded_share + ended_share must leave a quarter of the batch to chance")
+        if self.holdout_rows < self.gate.min_holdout:
+            raise ValueError(
+                f"holdout_rows {self.holdout_rows} must reach gate.min_holdout {self.gate.min_holdout}"
+            )
         return self
 
 
@@ -84,7 +88,7 @@ class WorldModel:
         threads: int = 1,
     ) -> None:
         self.config = config
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="member") if threads > 1 else None
+        self._pool = _member_pool(threads) if threads > 1 else None
         self.device = torch.device(device)
         self.bf16 = use_bf16(config.bf16, self.device)
         with torch.random.fork_rng(devices=[]):
@@ -216,6 +220,11 @@ class WorldModel:
         self.reward_threshold = float(state["reward_threshold"])
         self.end_threshold = float(state["end_threshold"])
         self.gradient_steps = int(state["gradient_steps"])
+
+
+def _member_pool(threads: int) -> ThreadPoolExecutor:
+    # Each worker keeps its operations on its own core: the number of threads is a thread's own setting.
+    return ThreadPoolExecutor(threads, "member", initializer=torch.set_num_threads, initargs=(1,))
 
 
 def _build_member(config: ModelConfig, frame_shape: tuple[int, int], num_actions: int) -> PixelNet:

@@ -31,8 +31,12 @@ class StepModel(Protocol):
 class BranchBuffer(Protocol):
     """The part of `mbpo_fast.data.ModelBuffer` that a rollout writes."""
 
+    @property
+    def context(self) -> int:
+        """Real frames that a branch keeps."""
+
     def begin(self, start: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """New branches from C real frames each."""
+        """New branches from their real frames u8 [B, context, h, w]."""
 
     def append(
         self,
@@ -69,7 +73,7 @@ class RolloutEngine:
         A branch stops at its predicted end; each step of each row is run by one elite drawn anew.
         Returns the number of transitions written.
         """
-        ids = buffer.begin(start)
+        ids = buffer.begin(np.ascontiguousarray(start[:, -buffer.context :]))
         context = start
         written = 0
         for _ in range(horizon):

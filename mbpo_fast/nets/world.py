@@ -98,17 +98,25 @@ class GridNet(PixelNet):
         """See `PixelNet`."""
         # Straight to the precision that the convolutions will run in: 0 to 255 are exact in all of them.
         cells = space_to_depth(context, self.GRID).to(_compute_dtype(context.device)).mul_(1.0 / 255.0)
-        x = self.stem(cells)
+        x = self.stem(self._movements(cells))
         for block in self.blocks:
             x = block(x, action)
         pixels = F.pixel_shuffle(self.head(F.relu(x)).float(), self.GRID)
-        logits = self.outcome(cells[:, -self.OUTCOME_FRAMES * self.cells :], action).float()
+        logits = self.outcome(self._movements(cells[:, -self.OUTCOME_FRAMES * self.cells :]), action).float()
         return Prediction(
             delta=pixels[:, 1],
             mask_logit=pixels[:, 0],
             reward_logits=logits[:, :NUM_REWARD_CLASSES],
             end_logit=logits[:, NUM_REWARD_CLASSES],
         )
+
+    def _movements(self, cells: Tensor) -> Tensor:
+        """The differences of neighbouring frames, then the newest frame: what moves is most of what there is to see.
+
+        A linear map of the frames, so that the stem could fold it; as an input it trains several times faster.
+        """
+        moved = cells[:, self.cells :] - cells[:, : -self.cells]
+        return torch.cat([4.0 * moved, 2.0 * cells[:, -self.cells :]], dim=1)
 
 
 class _FiLM(nn.Module):
@@ -138,7 +146,10 @@ class _ResidualBlock(nn.Module):
 
 
 class _OutcomeNet(nn.Module):
-    """Two 3x3 convolutions with group normalisation, mean and maximum over the grid, one linear layer."""
+    """Two 3x3 convolutions with group normalisation, then logits by cell, pooled by a soft maximum.
+
+    A reward or a lost life is a local event, a shot that meets its target: the screen has it where any cell has.
+    """
 
     def __init__(self, cin: int, num_actions: int, width: int) -> None:
         super().__init__()
@@ -147,13 +158,13 @@ class _OutcomeNet(nn.Module):
         self.film = _FiLM(num_actions, width)
         self.second = nn.Conv2d(width, width, 3, padding=1)
         self.second_norm = nn.GroupNorm(4, width)
-        self.out = nn.Linear(2 * width, NUM_REWARD_CLASSES + 1)
+        self.out = nn.Conv2d(width, NUM_REWARD_CLASSES + 1, 1)
 
-    def forward(self, cells: Tensor, action: Tensor) -> Tensor:
-        x = F.relu(self.film(self.first_norm(self.first(cells)), action))
+    def forward(self, x: Tensor, action: Tensor) -> Tensor:
+        x = F.relu(self.film(self.first_norm(self.first(x)), action))
         x = F.relu(self.second_norm(self.second(x)))
-        logits: Tensor = self.out(torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1))
-        return logits
+        by_cell = self.out(x).float().flatten(2)
+        return by_cell.logsumexp(dim=2) - math.log(by_cell.shape[2])
 
 
 class NatureNet(PixelNet):

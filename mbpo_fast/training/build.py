@@ -73,8 +73,8 @@ class Parts:
 
 
 def set_threads(config: Config) -> None:
-    """Spend this run's threads on members of the world model side by side, or inside torch's operations."""
-    torch.set_num_threads(1 if config.training.real_ratio < 1 else thread_count(config))
+    """Give torch this run's CPU threads."""
+    torch.set_num_threads(thread_count(config))
 
 
 def thread_count(config: Config) -> int:

@@ -1,0 +1,74 @@
+"""Agents learn Catch; with the model they need fewer steps of the real game."""
+
+import time
+from dataclasses import dataclass
+from functools import cache
+
+import pytest
+
+from mbpo_fast.config import load_config
+from mbpo_fast.training.build import EVALUATION_SEED, build, build_eval_env, set_threads
+from mbpo_fast.training.evaluation import evaluate_policy
+from mbpo_fast.training.mbpo import Trainer
+from mbpo_fast.training.timer import PhaseTimer
+
+SEEDS = (0, 1, 2)
+SECONDS = 180
+
+
+@dataclass(frozen=True)
+class Outcome:
+    env_steps: int
+    mean_return: float
+    seconds: float
+    synthetic_rows: int
+    real_rows: int
+
+
+@cache
+def learn(arm: str, seed: int) -> Outcome:
+    """Train until the last 100 episodes return 0.8 on average, then play 100 with the frozen policy."""
+    begin = time.monotonic()
+    real_ratio = "1" if arm == "ddqn" else "0.05"
+    config = load_config(["catch"], {"seed": str(seed), "training.real_ratio": real_ratio})
+    set_threads(config)
+    parts = build(config)
+    parts.collector.start(config.seed)
+    Trainer(parts, PhaseTimer()).train(
+        on_log=lambda step, metrics: None,
+        on_save=lambda step: None,
+        on_evaluate=dict,
+        interrupted=lambda: False,
+    )
+    env = build_eval_env(config, num_envs=10, workers=0)
+    result = evaluate_policy(
+        parts.agent, env, episodes=100, seed=seed + EVALUATION_SEED, epsilon=0.0, protocol="greedy"
+    )
+    sampler = parts.sampler
+    return Outcome(
+        parts.collector.env_steps,
+        result.mean,
+        time.monotonic() - begin,
+        sampler.synthetic_rows,
+        sampler.real_rows,
+    )
+
+
+@pytest.mark.learning
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("arm", ["ddqn", "mbpo"])
+def test_catch_is_learned(arm: str, seed: int) -> None:
+    outcome = learn(arm, seed)
+    print(arm, seed, outcome)
+    assert outcome.mean_return >= 0.8
+    assert outcome.seconds < SECONDS
+
+
+@pytest.mark.learning
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_model_saves_real_steps(seed: int) -> None:
+    """Same learner, same updates a step, same seed: the model's rows are the only difference."""
+    without, with_model = learn("ddqn", seed), learn("mbpo", seed)
+    assert without.synthetic_rows == 0
+    assert with_model.synthetic_rows > with_model.real_rows, "the gate must have been open"
+    assert with_model.env_steps < without.env_steps
