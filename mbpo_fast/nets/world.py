@@ -111,7 +111,7 @@ class GridNet(PixelNet):
         )
 
     def _movements(self, cells: Tensor) -> Tensor:
-        """The differences of neighbouring frames, then the newest frame: what moves is most of what there is to see.
+        """The differences of neighbouring frames, then the newest frame: what moves is most of what matters.
 
         A linear map of the frames, so that the stem could fold it; as an input it trains several times faster.
         """
@@ -163,7 +163,7 @@ class _OutcomeNet(nn.Module):
     def forward(self, x: Tensor, action: Tensor) -> Tensor:
         x = F.relu(self.film(self.first_norm(self.first(x)), action))
         x = F.relu(self.second_norm(self.second(x)))
-        by_cell = self.out(x).float().flatten(2)
+        by_cell: Tensor = self.out(x).float().flatten(2)
         return by_cell.logsumexp(dim=2) - math.log(by_cell.shape[2])
 
 

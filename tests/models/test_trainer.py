@@ -14,6 +14,7 @@ SIDE, LANES = 36, 2
 SMALL = {
     "context": 4, "width": 8, "depth": 1, "outcome_width": 8, "batch_size": 8, "holdout_ratio": 0.3,
     "first_updates": 6, "updates": 4, "bf16": False, "check_every": 2, "holdout_rows": 64,
+    "gate": {"min_holdout": 64}, "learning_rate": 1e-3,
 }  # fmt: skip
 
 
@@ -163,7 +164,15 @@ def test_first_round_has_its_own_budget() -> None:
 def test_a_model_learns_the_toy_and_the_metrics_say_so() -> None:
     buffer = replay(400)
     trainer = ModelTrainer(
-        model(first_updates=400, check_every=100, ensemble_size=2, num_elites=1, batch_size=16), seed=0
+        model(
+            learning_rate=4e-3,
+            first_updates=400,
+            check_every=100,
+            ensemble_size=2,
+            num_elites=1,
+            batch_size=16,
+        ),
+        seed=0,
     )
     untrained = trainer.evaluate(trainer._holdout(buffer))
     assert untrained["changed_error_ratio"] == pytest.approx(1.0)

@@ -14,8 +14,8 @@ import pytest
 DEBUG = ["--config", "debug", "--threads", "1", "--checkpoint.every", "100"]
 ATARI = [
     *DEBUG, "--env.id", "SpaceInvadersNoFrameskip-v4", "--training.total_steps", "900",
-    "--model.first_updates", "20", "--model.updates", "5", "--model.train_freq", "200", "--training.updates_per_step", "0.25",
-    "--evaluation.final_episodes", "2", "--video.final", "false",
+    "--model.first_updates", "20", "--model.updates", "5", "--model.train_freq", "200",
+    "--training.updates_per_step", "0.25", "--evaluation.final_episodes", "2", "--video.final", "false",
 ]  # fmt: skip
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
