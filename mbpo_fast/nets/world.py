@@ -102,7 +102,8 @@ class GridNet(PixelNet):
         for block in self.blocks:
             x = block(x, action)
         pixels = F.pixel_shuffle(self.head(F.relu(x)).float(), self.GRID)
-        logits = self.outcome(self._movements(cells[:, -self.OUTCOME_FRAMES * self.cells :]), action).float()
+        newest = self._movements(cells[:, -self.OUTCOME_FRAMES * self.cells :])
+        logits = self.outcome(newest, action)
         return Prediction(
             delta=pixels[:, 1],
             mask_logit=pixels[:, 0],
@@ -113,7 +114,7 @@ class GridNet(PixelNet):
     def _movements(self, cells: Tensor) -> Tensor:
         """The differences of neighbouring frames, then the newest frame: what moves is most of what matters.
 
-        A linear map of the frames, so that the stem could fold it; as an input it trains several times faster.
+        A linear map that the stem could learn; given as an input it trains several times faster.
         """
         moved = cells[:, self.cells :] - cells[:, : -self.cells]
         return torch.cat([4.0 * moved, 2.0 * cells[:, -self.cells :]], dim=1)
