@@ -149,7 +149,7 @@ class _ResidualBlock(nn.Module):
 class _OutcomeNet(nn.Module):
     """Two 3x3 convolutions with group normalisation, then logits by cell, pooled by a soft maximum.
 
-    A reward or a lost life is a local event, a shot that meets its target: the screen has it where any cell has.
+    A reward or a lost life is a local event, a shot that meets its target: it is where any cell says so.
     """
 
     def __init__(self, cin: int, num_actions: int, width: int) -> None:
