@@ -87,7 +87,7 @@ def _model_loss_charts(run: RunRecord) -> list[Chart]:
     outcome = [Series(name, run.points(f"model/train_{name}_loss")) for name in ("reward", "end")]
     return [
         Chart("Model decisions", "held out, 1 is best", decisions, top=1.0),
-        Chart("Model loss, frame", "squared error, weighted", frame),
+        Chart("Model loss, frame", "summed over a frame, training", frame),
         Chart("Model loss, outcome", "cross-entropy", outcome),
     ]
 

@@ -1,5 +1,6 @@
 """A run from its settings to its report: new or resumed, interrupted or finished, then evaluated."""
 
+import fcntl
 import json
 import signal
 import time
@@ -25,6 +26,7 @@ from mbpo_fast.training.machine import available_cores, machine_info
 from mbpo_fast.training.mbpo import Metrics, Trainer
 from mbpo_fast.training.progress import Progress
 from mbpo_fast.training.report import write_report
+from mbpo_fast.training.tensor_file import replace_text
 from mbpo_fast.training.timer import PhaseTimer
 from mbpo_fast.training.video import write_video
 
@@ -42,11 +44,23 @@ def train(config: Config, run_dir: Path, *, config_name: str) -> int:
     parts = build(config)
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        (run_dir / CONFIG_FILE).write_text(resolved_yaml(config), encoding="utf-8")
-        store = CheckpointStore(run_dir / "checkpoints", keep=config.checkpoint.keep)
-        return _Run(config, run_dir, store, parts, config_name).execute()
+        with _locked(run_dir):
+            replace_text(run_dir / CONFIG_FILE, resolved_yaml(config))
+            store = CheckpointStore(run_dir / "checkpoints", keep=config.checkpoint.keep)
+            return _Run(config, run_dir, store, parts, config_name).execute()
     finally:
         parts.collector.env.close()
+
+
+@contextmanager
+def _locked(run_dir: Path) -> Iterator[None]:
+    """Hold a run folder for this process; the lock goes when the process goes, however it ends."""
+    with (run_dir / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"{run_dir}: expected a run that nobody works on, got one in use") from None
+        yield
 
 
 def _check_folder(config: Config, run_dir: Path) -> None:
@@ -62,8 +76,13 @@ def _check_folder(config: Config, run_dir: Path) -> None:
             raise UsageError(
                 f"{run_dir} holds a run of another configuration: {', '.join(changed)}; choose another --run"
             )
-    elif run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+    elif run_dir.exists() and (not run_dir.is_dir() or _visible_files(run_dir)):
         raise UsageError(f"{run_dir}: expected a new folder or a run, got something else")
+
+
+def _visible_files(folder: Path) -> list[Path]:
+    # A run that was killed in its first moment has left its lock, or a file half written.
+    return [path for path in folder.iterdir() if not path.name.startswith(".")]
 
 
 class _Run:
@@ -134,7 +153,7 @@ class _Run:
 
     def _log(self, step: int, metrics: Metrics) -> None:
         now = time.perf_counter()
-        frames = step * self.config.env.frame_skip
+        frames = step * self.parts.collector.env.frame_skip
         metrics |= {"time/total_timesteps": float(step), "time/frames": float(frames)}
         metrics["time/time_elapsed"] = self._seconds()
         if step > self.steps_at_log:
@@ -177,8 +196,7 @@ class _Run:
         if self.config.video.final:
             record_game(self.config, self.parts.agent, self.run_dir / "videos" / "final", seed=seed)
         summary["wall_seconds"] = self._seconds()
-        text = json.dumps(summary, indent=1)
-        (self.run_dir / "summary.json").write_text(text + "\n", encoding="utf-8")
+        replace_text(self.run_dir / "summary.json", json.dumps(summary, indent=1) + "\n")
         report = write_report(self.run_dir)
         _print_summary(summary, report)
 
@@ -196,7 +214,7 @@ class _Run:
             "algorithm": "mbpo" if parts.world else self.config.agent.kind,
             "seed": self.config.seed,
             "env_steps": collector.env_steps,
-            "frames": collector.env_steps * self.config.env.frame_skip,
+            "frames": collector.env_steps * collector.env.frame_skip,
             "gradient_steps": parts.agent.gradient_steps,
             "stopped": verdict,
             "synthetic_rows": parts.sampler.synthetic_rows,

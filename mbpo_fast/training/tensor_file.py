@@ -100,6 +100,14 @@ def write_json(path: Path, content: Any) -> FileEntry:
     return write_synced(path, [json.dumps(content, indent=1, allow_nan=False).encode()])
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file as a whole or not at all."""
+    aside = path.with_name(f".tmp-{path.name}")
+    write_synced(aside, [text.encode()])
+    aside.replace(path)
+    sync_folder(path.parent)
+
+
 def write_synced(path: Path, chunks: Iterable[bytes | memoryview]) -> FileEntry:
     """Write the chunks and wait until they are on the disk."""
     digest = hashlib.sha256()

@@ -80,6 +80,19 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     assert_same_end(run, catch_reference)
 
 
+def test_a_run_in_use_is_refused(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    first = start(run, DEBUG)
+    wait_for_steps(run, 1)
+    second = start(run, DEBUG)
+    _, errors = second.communicate(timeout=60)
+    first.kill()
+    first.communicate()
+    assert second.returncode == 2
+    assert b"got one in use" in errors
+    assert errors.count(b"\n") == 1
+
+
 def wait_for_steps(run: Path, lines: int) -> None:
     for _ in range(600):
         path = run / "metrics.jsonl"
