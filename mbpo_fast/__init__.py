@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from mbpo_fast.envs import make_env, make_vec
     from mbpo_fast.models import RolloutEngine
     from mbpo_fast.ops import build_info, preprocess_frames
-    from mbpo_fast.training.run import evaluate, load_agent
+    from mbpo_fast.training.frozen import evaluate, load_agent
 
 _HOMES = {
     "ModelBuffer": "mbpo_fast.data",
     "ReplayBuffer": "mbpo_fast.data",
     "RolloutEngine": "mbpo_fast.models",
     "build_info": "mbpo_fast.ops",
-    "evaluate": "mbpo_fast.training.run",
-    "load_agent": "mbpo_fast.training.run",
+    "evaluate": "mbpo_fast.training.frozen",
+    "load_agent": "mbpo_fast.training.frozen",
     "make_env": "mbpo_fast.envs",
     "make_vec": "mbpo_fast.envs",
     "preprocess_frames": "mbpo_fast.ops",

@@ -75,7 +75,7 @@ def evaluate(
     _require("--seed", seed, 0 <= seed < 2**31, "0 to 2147483647")
     _require("--epsilon", epsilon, epsilon is None or 0 <= epsilon <= 1, "0 to 1")
     _require("--json", json, json is None or json.parent.is_dir(), "a file in a folder that exists")
-    from mbpo_fast.training.run import evaluate_run
+    from mbpo_fast.training.frozen import evaluate_run
 
     result = evaluate_run(run, episodes=episodes, seed=seed, epsilon=epsilon, env_id=env, num_envs=num_envs)
     if json is not None:

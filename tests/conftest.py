@@ -11,6 +11,9 @@ import pytest
 # Before torch loads. One thread: the same bits on every machine, and no spinning beside other processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Imports draw from `random`; they must not do so inside a test.
+if importlib.util.find_spec("torch") is not None:
+    import mbpo_fast.training.run  # noqa: F401
 
 
 def _cuda_is_available() -> bool:

@@ -275,7 +275,7 @@ RESULT = {
 
 
 def test_eval_prints_a_table_and_writes_json(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mbpo_fast.training import run as run_module
+    from mbpo_fast.training import frozen
 
     asked = []
 
@@ -283,7 +283,7 @@ def test_eval_prints_a_table_and_writes_json(run: Any, monkeypatch: pytest.Monke
         asked.append((path, options))
         return RESULT
 
-    monkeypatch.setattr(run_module, "evaluate_run", evaluate_run)
+    monkeypatch.setattr(frozen, "evaluate_run", evaluate_run)
     done = run("eval", "r", "--episodes", "3", "--seed", "5", "--epsilon", "0.1", "--json", "out.json")
     assert done.code == 0
     assert done.out.splitlines() == [
