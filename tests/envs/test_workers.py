@@ -82,10 +82,13 @@ def test_an_error_in_a_worker_arrives_with_its_traceback():
 def test_an_interrupted_pool_is_not_used_again(monkeypatch):
     vec = make_vec("Catch", 2, workers=2)
     vec.reset()
+    # A process that a shell started in the background ignores Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with monkeypatch.context() as patch:
         patch.setattr(vec._group, "_receive", lambda verb, worker: signal.raise_signal(signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):
             vec.step([0, 0])
+    signal.signal(signal.SIGINT, before)
     with pytest.raises(RuntimeError, match="got a stopped or interrupted pool"):
         vec.step([0, 0])
     vec.close()
