@@ -27,31 +27,33 @@ class Outcome:
 
 @cache
 def learn(arm: str, seed: int) -> Outcome:
-    """Train until the last 100 episodes return 0.8 on average, then play 100 with the frozen policy."""
+    """Train until the frozen policy returns 0.8 on average over 100 episodes, judged every 100 steps."""
     begin = time.monotonic()
-    real_ratio = "1" if arm == "ddqn" else "0.05"
-    config = load_config(["catch"], {"seed": str(seed), "training.real_ratio": real_ratio})
+    overrides = {"seed": str(seed), "evaluation.every": "100", "early_stopping.enabled": "false"}
+    overrides |= {"training.real_ratio": "1"} if arm == "ddqn" else {}
+    config = load_config(["catch"], overrides)
     set_threads(config)
     parts = build(config)
     parts.collector.start(config.seed)
+    returns = [0.0]
+
+    def evaluate() -> dict[str, float]:
+        env = build_eval_env(config, num_envs=10, workers=0)
+        result = evaluate_policy(
+            parts.agent, env, episodes=100, seed=seed + EVALUATION_SEED, epsilon=0.0, protocol="greedy"
+        )
+        returns.append(result.mean)
+        return {}
+
     Trainer(parts, PhaseTimer()).train(
         on_log=lambda step, metrics: None,
         on_save=lambda step: None,
-        on_evaluate=dict,
-        interrupted=lambda: False,
-    )
-    env = build_eval_env(config, num_envs=10, workers=0)
-    result = evaluate_policy(
-        parts.agent, env, episodes=100, seed=seed + EVALUATION_SEED, epsilon=0.0, protocol="greedy"
+        on_evaluate=evaluate,
+        interrupted=lambda: returns[-1] >= 0.8,
     )
     sampler = parts.sampler
-    return Outcome(
-        parts.collector.env_steps,
-        result.mean,
-        time.monotonic() - begin,
-        sampler.synthetic_rows,
-        sampler.real_rows,
-    )
+    seconds = time.monotonic() - begin
+    return Outcome(parts.collector.env_steps, returns[-1], seconds, sampler.synthetic_rows, sampler.real_rows)
 
 
 @pytest.mark.learning
@@ -70,5 +72,5 @@ def test_the_model_saves_real_steps(seed: int) -> None:
     """Same learner, same updates a step, same seed: the model's rows are the only difference."""
     without, with_model = learn("ddqn", seed), learn("mbpo", seed)
     assert without.synthetic_rows == 0
-    assert with_model.synthetic_rows > with_model.real_rows, "the gate must have been open"
+    assert with_model.synthetic_rows > 0.4 * with_model.real_rows, "the gate must have been open"
     assert with_model.env_steps < without.env_steps
