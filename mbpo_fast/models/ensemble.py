@@ -73,8 +73,8 @@ class ModelConfig(Settings):
 class WorldModel:
     """E members, independent in their weights, with one optimiser.
 
-    The members run side by side on `threads` threads, each a plain network on one core: on CPU that beats
-    grouped convolutions and threads inside an operation (figures in ARCHITECTURE.md). The result is the same.
+    The members run side by side on `threads` threads, each a plain network on one core: that
+    beats grouped convolutions, and threads inside an operation on busy cores (figures in ARCHITECTURE.md).
     """
 
     def __init__(
