@@ -61,11 +61,55 @@ class BareEmulators:
         self.emulators.clear()
 
 
-def ale_vector(num_envs: int, threads: int) -> Any:
+class Overlapped:
+    """Two halves of the lanes: one steps while the caller has the other, as an agent that acts would."""
+
+    def __init__(self, num_envs: int, workers: int) -> None:
+        half = num_envs // 2
+        self.halves = [
+            make_vec(ENV_ID, half, workers=workers, first_lane=first, **PLAIN) for first in (0, half)
+        ]
+        self.under_way = [False, False]
+        for env in self.halves:
+            env.reset()
+
+    @property
+    def worker_pids(self) -> list[int]:
+        return [pid for env in self.halves for pid in env.worker_pids]
+
+    def step(self, actions: np.ndarray) -> None:
+        for i, (env, part) in enumerate(zip(self.halves, np.split(actions, 2), strict=True)):
+            if self.under_way[i]:
+                env.step_wait()
+            env.step_async(part)
+            self.under_way[i] = True
+
+    def close(self) -> None:
+        for env in self.halves:
+            env.step_wait()
+            env.close()
+
+
+class Asynchronous:
+    """A peer's own overlap: it hands out whichever half of the lanes is ready first."""
+
+    def __init__(self, env: Any, send: Callable[[np.ndarray, Any], Any]) -> None:
+        self.env, self.send = env, send
+
+    def step(self, actions: np.ndarray) -> None:
+        for part in np.split(actions, 2):
+            self.send(part, self.env.recv()[4]["env_id"])
+
+    def close(self) -> None:
+        self.env.close()
+
+
+def ale_vector(num_envs: int, threads: int, batch_size: int = 0) -> Any:
     env = ale_py.AtariVectorEnv(
         "space_invaders",
         num_envs,
         num_threads=threads,
+        batch_size=batch_size,
         noop_max=0,
         use_fire_reset=False,
         reward_clipping=False,

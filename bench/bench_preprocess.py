@@ -1,4 +1,4 @@
-"""Screens to frames, beside OpenCV with its buffers allocated once and its threads as they come or one."""
+"""Screens to frames on one thread, each instruction set beside OpenCV with its buffers allocated once."""
 
 from collections.abc import Callable
 
@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mbpo_fast import _core
 from mbpo_fast.ops import preprocess_frames
 
 FRAMES = 64
@@ -26,14 +27,28 @@ def opencv(screens: np.ndarray, out: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("impl", "run"), [("mbpo_fast", ours), ("opencv", opencv)], ids=["mbpo_fast", "opencv"]
 )
+@pytest.mark.parametrize("isa", _core.isas())
 @pytest.mark.parametrize("height", [210, 250])
 def test_preprocess(
-    benchmark: Callable[..., None], tag: Callable[..., None], impl: str, run: Callable, height: int, turn: int
+    benchmark: Callable[..., None],
+    tag: Callable[..., None],
+    impl: str,
+    run: Callable,
+    isa: str,
+    height: int,
+    turn: int,
 ) -> None:
     screens = np.random.default_rng(0).integers(0, 256, (FRAMES, 2, height, 160), np.uint8)
     results = {f: np.zeros((FRAMES, 84, 84), np.uint8) for f in (ours, opencv)}
-    for function, out in results.items():
-        function(screens, out)
-    assert np.array_equal(results[ours], results[opencv])
-    tag(impl, f"{height}x160", FRAMES)
-    benchmark(run, screens, results[run])
+    before, threads = _core.isa(), cv2.getNumThreads()
+    _core.use_isa(isa)
+    cv2.setNumThreads(1)
+    try:
+        for function, out in results.items():
+            function(screens, out)
+        assert np.array_equal(results[ours], results[opencv])
+        tag(impl, f"{height}x160 {isa}", FRAMES)
+        benchmark(run, screens, results[run])
+    finally:
+        _core.use_isa(before)
+        cv2.setNumThreads(threads)

@@ -12,12 +12,29 @@ import numpy.typing
 __all__: list[str] = [
     "BranchRing",
     "FrameRing",
+    "SumTree",
+    "isa",
+    "isas",
+    "look_up_gray",
     "preprocess_frames",
     "random_integers",
     "random_uniform",
     "random_words",
     "random_words_at",
+    "use_isa",
 ]
+
+class SumTree:
+    def __init__(self, size: typing.SupportsIndex) -> None: ...
+    def find(self, share: typing.SupportsFloat | typing.SupportsIndex) -> int: ...
+    def get(self, index: numpy.typing.NDArray[numpy.int64]) -> numpy.typing.NDArray[numpy.float32]: ...
+    def set(
+        self, index: numpy.typing.NDArray[numpy.int64], value: numpy.typing.NDArray[numpy.float32]
+    ) -> None: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def total(self) -> float: ...
 
 class FrameRing:
     def __init__(
@@ -26,6 +43,7 @@ class FrameRing:
         capacity: typing.SupportsIndex,
         height: typing.SupportsIndex,
         width: typing.SupportsIndex,
+        memory_map: str = "",
     ) -> None: ...
     def add(
         self,
@@ -62,6 +80,9 @@ class FrameRing:
         reward: numpy.typing.NDArray[numpy.float32],
         terminated: numpy.typing.NDArray[numpy.bool],
     ) -> None: ...
+    def places(
+        self, ids: numpy.typing.NDArray[numpy.int64], out: numpy.typing.NDArray[numpy.int64]
+    ) -> None: ...
     def sample_ids(
         self,
         batch: typing.SupportsIndex,
@@ -71,6 +92,7 @@ class FrameRing:
         stream: typing.SupportsIndex,
         step: typing.SupportsIndex,
         split: typing.SupportsIndex,
+        priorities: SumTree | None = None,
     ) -> numpy.typing.NDArray[numpy.int64]: ...
     def stacks(
         self,
@@ -162,8 +184,17 @@ class BranchRing:
     @property
     def total(self) -> int: ...
 
+def isa() -> str: ...
+def isas() -> list[str]: ...
+def look_up_gray(
+    screen: numpy.typing.NDArray[numpy.uint8],
+    table: numpy.typing.NDArray[numpy.uint8],
+    out: numpy.typing.NDArray[numpy.uint8],
+) -> int: ...
 def preprocess_frames(
-    frames: numpy.typing.NDArray[numpy.uint8], out: numpy.typing.NDArray[numpy.uint8]
+    frames: numpy.typing.NDArray[numpy.uint8],
+    out: numpy.typing.NDArray[numpy.uint8],
+    num_threads: typing.SupportsIndex,
 ) -> None: ...
 def random_integers(
     seed: typing.SupportsIndex,
@@ -192,6 +223,7 @@ def random_words_at(
     steps: numpy.typing.NDArray[numpy.int64],
     lanes: numpy.typing.NDArray[numpy.int64],
 ) -> numpy.typing.NDArray[numpy.uint32]: ...
+def use_isa(name: str) -> None: ...
 
 __compiler__: str = "gcc 12.2.0"
 __version__: str = "0.1.0"

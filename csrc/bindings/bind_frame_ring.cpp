@@ -16,10 +16,10 @@ Split split_of(const char* op, const Integer& split) {
 }
 
 std::unique_ptr<FrameRing> make_ring(const Integer& num_envs, const Integer& capacity, const Integer& height,
-                                     const Integer& width) {
+                                     const Integer& width, const std::string& memory_map) {
   constexpr const char* op = "FrameRing";
   return std::make_unique<FrameRing>(int64(op, "num_envs", num_envs), int64(op, "capacity", capacity),
-                                     int64(op, "height", height), int64(op, "width", width));
+                                     int64(op, "height", height), int64(op, "width", width), memory_map);
 }
 
 void add(FrameRing& ring, const Bytes& frame, const Ids& action, const Array<float>& reward,
@@ -39,16 +39,20 @@ void add(FrameRing& ring, const Bytes& frame, const Ids& action, const Array<flo
 
 py::array_t<std::int64_t> sample_ids(const FrameRing& ring, const Integer& batch, const Integer& n_step,
                                      const Integer& context, const Integer& seed, const Integer& stream,
-                                     const Integer& step, const Integer& split) {
+                                     const Integer& step, const Integer& split,
+                                     const py::typing::Optional<SumTree>& priorities) {
   constexpr const char* op = "FrameRing.sample_ids";
   const std::int64_t rows = int64(op, "batch", batch), n = int64(op, "n_step", n_step);
   const std::int64_t frames = int64(op, "context", context);
   const DrawKey key = draw_key(op, seed, stream, step);
   const Split part = split_of(op, split);
+  MBPO_CHECK(priorities.is_none() || py::isinstance<SumTree>(priorities), op,
+             "priorities as a SumTree or None", describe(priorities));
+  const SumTree* tree = priorities.is_none() ? nullptr : priorities.cast<const SumTree*>();
   std::vector<std::int64_t> ids;
   {
     const py::gil_scoped_release release;
-    ids = ring.sample_ids(rows, n, frames, key, part);
+    ids = ring.sample_ids(rows, n, frames, key, part, tree);
   }
   return to_array(ids);
 }
@@ -64,6 +68,15 @@ py::array_t<std::int64_t> valid_ids(const FrameRing& ring, const Integer& n_step
     ids = ring.valid_ids(n, frames, part);
   }
   return to_array(ids);
+}
+
+void places(const FrameRing& ring, const Ids& ids, const Ids& out) {
+  constexpr const char* op = "FrameRing.places";
+  const py::ssize_t batch = length(op, "ids", ids);
+  const std::int64_t* wanted = read(op, "ids", ids, {batch});
+  std::int64_t* to = write(op, "out", out, {batch});
+  const py::gil_scoped_release release;
+  ring.places(wanted, batch, to);
 }
 
 void gather(const FrameRing& ring, const Ids& ids, const Integer& n_step, double gamma,
@@ -156,11 +169,13 @@ void import_slots(FrameRing& ring, const Segment& segment, const Integer& from_s
 void bind_frame_ring(py::module_& module) {
   using py::arg;
   py::class_<FrameRing>(module, "FrameRing")
-      .def(py::init(&make_ring), arg("num_envs"), arg("capacity"), arg("height"), arg("width"))
+      .def(py::init(&make_ring), arg("num_envs"), arg("capacity"), arg("height"), arg("width"),
+           arg("memory_map") = "")
       .def("add", &add, arg("frame"), arg("action"), arg("reward"), arg("terminated"), arg("truncated"),
            arg("first"), arg("split"))
       .def("sample_ids", &sample_ids, arg("batch"), arg("n_step"), arg("context"), arg("seed"), arg("stream"),
-           arg("step"), arg("split"))
+           arg("step"), arg("split"), arg("priorities") = py::none())
+      .def("places", &places, arg("ids"), arg("out"))
       .def("valid_ids", &valid_ids, arg("n_step"), arg("context"), arg("split"))
       .def("gather", &gather, arg("ids"), arg("n_step"), arg("gamma"), arg("context"), arg("padding"),
            arg("obs"), arg("next_obs"), arg("action"), arg("reward"), arg("discount"), arg("terminated"))

@@ -1,11 +1,15 @@
+#include <pybind11/stl.h>
+
 #include "bindings/arguments.h"
+#include "core/isa.h"
 #include "preprocess/preprocess.h"
 
 namespace mbpo_fast::bindings {
 
 namespace {
 
-void preprocess(const Array<std::uint8_t>& frames, const Array<std::uint8_t>& out) {
+void preprocess(const Array<std::uint8_t>& frames, const Array<std::uint8_t>& out,
+                const Integer& num_threads) {
   constexpr const char* op = "preprocess_frames";
   const std::uint8_t* from = read(op, "frames", frames, {kAnySize, 2, kAnySize, kAnySize});
   const auto source = py::reinterpret_borrow<py::array>(frames.value);
@@ -16,14 +20,36 @@ void preprocess(const Array<std::uint8_t>& frames, const Array<std::uint8_t>& ou
   const std::uint8_t* from_end = from + source.nbytes();
   MBPO_CHECK(to + target.nbytes() <= from || from_end <= to, op, "out apart from frames",
              "overlapping memory");
+  const std::int64_t threads = int64(op, "num_threads", num_threads);
   const py::gil_scoped_release release;
-  preprocess_frames(from, shape, to);
+  preprocess_frames(from, shape, threads, to);
+}
+
+int look_up(const Array<std::uint8_t>& screen, const Array<std::uint8_t>& table,
+            const Array<std::uint8_t>& out) {
+  constexpr const char* op = "look_up_gray";
+  const std::uint8_t* from = read(op, "screen", screen, {kAnySize, kAnySize});
+  const std::uint8_t* grays = read(op, "table", table, {256});
+  const auto source = py::reinterpret_borrow<py::array>(screen.value);
+  std::uint8_t* to = write(op, "out", out, {source.shape(0), source.shape(1)});
+  const py::gil_scoped_release release;
+  return look_up_gray(from, grays, source.nbytes(), to);
+}
+
+std::vector<std::string> isa_names() {
+  std::vector<std::string> names;
+  for (const Isa isa : supported_isas()) names.emplace_back(kIsaNames[static_cast<int>(isa)]);
+  return names;
 }
 
 }  // namespace
 
 void bind_preprocess(py::module_& module) {
-  module.def("preprocess_frames", &preprocess, py::arg("frames"), py::arg("out"));
+  module.def("preprocess_frames", &preprocess, py::arg("frames"), py::arg("out"), py::arg("num_threads"));
+  module.def("look_up_gray", &look_up, py::arg("screen"), py::arg("table"), py::arg("out"));
+  module.def("isas", &isa_names);
+  module.def("isa", [] { return kIsaNames[static_cast<int>(isa_in_use())]; });
+  module.def("use_isa", &use_isa, py::arg("name"));
 }
 
 }  // namespace mbpo_fast::bindings

@@ -13,6 +13,7 @@ PYBIND11_MODULE(_core, module) {
   module.attr("__compiler__") = MBPO_FAST_COMPILER;
   bind_random(module);
   bind_preprocess(module);
+  bind_sum_tree(module);
   bind_frame_ring(module);
   bind_branch_ring(module);
 }

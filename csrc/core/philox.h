@@ -38,6 +38,12 @@ constexpr float uniform_from(std::uint32_t word) {
   return static_cast<float>(word >> 8) * 0x1p-24f;
 }
 
+// A double in [0, 1) with 53 random bits.
+constexpr double unit_from(std::uint32_t high_word, std::uint32_t low_word) {
+  const std::uint64_t number = (std::uint64_t{high_word} << 32) | low_word;
+  return static_cast<double>(number >> 11) * 0x1p-53;
+}
+
 // High half of the 128-bit product of a 64-bit random number and `range`: an integer in [0, range).
 constexpr std::int64_t integer_from(std::uint32_t high_word, std::uint32_t low_word, std::int64_t range) {
   const std::uint64_t number = (std::uint64_t{high_word} << 32) | low_word;

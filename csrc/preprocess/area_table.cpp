@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <numeric>
 
 namespace mbpo_fast {
 
@@ -32,12 +34,29 @@ Cell make_cell(std::int64_t d, double scale, std::int64_t source_size) {
   return cell;
 }
 
+// In units in which a source pixel has `pixel` and a cell `cell`, all overlaps are whole numbers.
+void add_units(AreaTable& table, std::int64_t source_size) {
+  const std::int64_t divisor = std::gcd(source_size, table.size);
+  const std::int64_t pixel = table.size / divisor, cell = source_size / divisor;
+  if (cell > std::numeric_limits<std::int16_t>::max()) return;
+  for (std::int64_t t = 0; t < table.taps; ++t) {
+    for (std::int64_t d = 0; d < table.size; ++d) {
+      const std::int64_t s = table.start[static_cast<std::size_t>(d)] + t;
+      const std::int64_t overlap = std::min((d + 1) * cell, (s + 1) * pixel) - std::max(d * cell, s * pixel);
+      const bool weighs = table.weight[static_cast<std::size_t>(t * table.size + d)] > 0.0f;
+      if (weighs != (overlap > 0)) return;  // a dropped sliver
+      table.units.push_back(static_cast<std::int16_t>(std::max<std::int64_t>(overlap, 0)));
+    }
+  }
+  table.unit_sum = cell;
+}
+
 }  // namespace
 
 AreaTable make_area_table(std::int64_t source_size, std::int64_t size) {
   const double scale = 1.0 / (static_cast<double>(size) / static_cast<double>(source_size));
   std::vector<Cell> cells;
-  AreaTable table{size, 0, {}, {}};
+  AreaTable table{size, 0, {}, {}, 0, {}};
   for (std::int64_t d = 0; d < size; ++d) {
     cells.push_back(make_cell(d, scale, source_size));
     table.taps = std::max(table.taps, static_cast<std::int64_t>(cells.back().weights.size()));
@@ -53,6 +72,7 @@ AreaTable make_area_table(std::int64_t source_size, std::int64_t size) {
       table.weight[static_cast<std::size_t>(tap * size + d)] = cell.weights[t];
     }
   }
+  add_units(table, source_size);
   return table;
 }
 

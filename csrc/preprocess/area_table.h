@@ -13,6 +13,9 @@ struct AreaTable {
   std::int64_t taps = 0;
   std::vector<std::int64_t> start;  // [size], start[d] + taps <= source size
   std::vector<float> weight;        // [taps, size]
+  // The same weights as whole numbers over `unit_sum`; 0 where they have no such form.
+  std::int64_t unit_sum = 0;
+  std::vector<std::int16_t> units;  // [taps, size]
 };
 
 AreaTable make_area_table(std::int64_t source_size, std::int64_t size);

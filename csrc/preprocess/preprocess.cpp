@@ -1,17 +1,18 @@
 #include "preprocess/preprocess.h"
 
+#include <algorithm>
+#include <thread>
 #include <vector>
 
 #include "core/check.h"
+#include "preprocess/kernels.h"
 
 namespace mbpo_fast {
 
 namespace {
 
 constexpr const char* kOp = "preprocess_frames";
-
-// The place where the kernel of the instruction set in use is chosen.
-constexpr PreprocessKernel kKernel = preprocess_baseline;
+constexpr std::int64_t kFramesPerThread = 16;  // fewer are done before a thread has started
 
 void check_axis(const char* axis, std::int64_t source, std::int64_t size) {
   MBPO_CHECK(source >= 1 && size >= 1 && size <= source, kOp,
@@ -19,20 +20,65 @@ void check_axis(const char* axis, std::int64_t source, std::int64_t size) {
              text(size, " from ", source));
 }
 
+// Callers ask for one size again and again, often for a single frame: a thread keeps its last plan.
+const PreprocessPlan& plan_for(const PreprocessShape& shape) {
+  thread_local PreprocessPlan plan;
+  if (!plan.is_for(shape.source_height, shape.source_width, shape.height, shape.width)) {
+    plan = make_plan(shape.source_height, shape.source_width, shape.height, shape.width);
+  }
+  return plan;
+}
+
+template <class T>
+T* grown(std::vector<T>& memory, std::int64_t size) {
+  if (memory.size() < static_cast<std::size_t>(size)) memory.resize(static_cast<std::size_t>(size));
+  return memory.data();
+}
+
+PreprocessScratch scratch_for(const PreprocessPlan& plan) {
+  thread_local std::vector<std::uint16_t> lines;
+  thread_local std::vector<std::int32_t> ties;
+  return {grown(lines, kLines * (plan.source_width + kLinePadding)), grown(ties, 2 * plan.width)};
+}
+
+void preprocess_some(const std::uint8_t* frames, const PreprocessPlan& plan, std::int64_t count,
+                     std::uint8_t* out) {
+  const PreprocessKernels& kernels = preprocess_kernels(isa_in_use());
+  const PreprocessScratch scratch = scratch_for(plan);
+  const std::int64_t screen = plan.source_height * plan.source_width;
+  for (std::int64_t i = 0; i < count; ++i, frames += 2 * screen, out += plan.height * plan.width) {
+    const Screens screens{frames, frames + screen};
+    if (plan.divisor > 0) {
+      kernels.shrink(screens, plan, scratch, out);
+    } else {
+      shrink_float(screens, plan, out);
+    }
+  }
+}
+
 }  // namespace
 
-void preprocess_frames(const std::uint8_t* frames, const PreprocessShape& shape, std::uint8_t* out) {
+void preprocess_frames(const std::uint8_t* frames, const PreprocessShape& shape, std::int64_t threads,
+                       std::uint8_t* out) {
   check_axis("height", shape.source_height, shape.height);
   check_axis("width", shape.source_width, shape.width);
-  const AreaTable rows = make_area_table(shape.source_height, shape.height);
-  const AreaTable columns = make_area_table(shape.source_width, shape.width);
-  std::vector<float> buffer(static_cast<std::size_t>(shape.source_width + 2 * shape.width));
-  const PreprocessScratch scratch{buffer.data(), buffer.data() + shape.source_width,
-                                  buffer.data() + shape.source_width + shape.width};
-  const std::int64_t stride = 2 * shape.source_height * shape.source_width;
-  for (std::int64_t i = 0; i < shape.count; ++i) {
-    kKernel(frames + i * stride, shape, rows, columns, scratch, out + i * shape.height * shape.width);
-  }
+  MBPO_CHECK(threads >= 1, kOp, "num_threads >= 1", threads);
+  const PreprocessPlan& plan = plan_for(shape);
+  const std::int64_t useful = std::max<std::int64_t>(shape.count / kFramesPerThread, 1);
+  const std::int64_t parts = std::min(threads, useful);
+  const auto part = [&](std::int64_t p) {
+    const std::int64_t from = shape.count * p / parts, to = shape.count * (p + 1) / parts;
+    preprocess_some(frames + from * 2 * shape.source_height * shape.source_width, plan, to - from,
+                    out + from * shape.height * shape.width);
+  };
+  std::vector<std::jthread> helpers;
+  for (std::int64_t p = 1; p < parts; ++p) helpers.emplace_back(part, p);
+  part(0);
+}
+
+std::uint8_t look_up_gray(const std::uint8_t* screen, const std::uint8_t* table, std::int64_t count,
+                          std::uint8_t* out) {
+  return preprocess_kernels(isa_in_use()).look_up(screen, table, count, out);
 }
 
 }  // namespace mbpo_fast

@@ -3,8 +3,6 @@
 
 #include <cstdint>
 
-#include "preprocess/area_table.h"
-
 namespace mbpo_fast {
 
 struct PreprocessShape {
@@ -13,23 +11,14 @@ struct PreprocessShape {
   std::int64_t height, width;
 };
 
-// frames [count, 2, source_height, source_width], out [count, height, width]; both owned by the caller.
-// Throws std::invalid_argument where a size is zero or larger than its source.
-void preprocess_frames(const std::uint8_t* frames, const PreprocessShape& shape, std::uint8_t* out);
+// frames [count, 2, source_height, source_width], out [count, height, width]; both owned by the caller. The
+// frames are shared out to at most `threads` threads. Throws std::invalid_argument where a size is zero or
+// larger than its source.
+void preprocess_frames(const std::uint8_t* frames, const PreprocessShape& shape, std::int64_t threads,
+                       std::uint8_t* out);
 
-// Bytes of scratch are the dispatcher's: row holds source_width floats, line and sum hold width floats each.
-struct PreprocessScratch {
-  float* row;
-  float* line;
-  float* sum;
-};
-
-// One kernel per instruction set: screens [2, source_height, source_width] -> out [height, width].
-using PreprocessKernel = void (*)(const std::uint8_t* screens, const PreprocessShape& shape,
-                                  const AreaTable& rows, const AreaTable& columns,
-                                  const PreprocessScratch& scratch, std::uint8_t* out);
-
-void preprocess_baseline(const std::uint8_t* screens, const PreprocessShape& shape, const AreaTable& rows,
-                         const AreaTable& columns, const PreprocessScratch& scratch, std::uint8_t* out);
+// out[i] = table[screen[i]], tables of 256 bytes; returns the largest of them, 0 for no pixels.
+std::uint8_t look_up_gray(const std::uint8_t* screen, const std::uint8_t* table, std::int64_t count,
+                          std::uint8_t* out);
 
 }  // namespace mbpo_fast

@@ -116,7 +116,8 @@ std::vector<std::int64_t> BranchRing::sample_ids(std::int64_t batch, const DrawK
   const std::shared_lock lock(mutex_);
   const std::int64_t base = oldest_ * shape_.horizon;
   const auto accept = [&](std::int64_t member) { return has_step(base + member); };
-  draw_accepted(op, key, batch, (total_ - oldest_) * shape_.horizon, accept, ids.data());
+  const std::int64_t range = (total_ - oldest_) * shape_.horizon;
+  draw_accepted(op, key, batch, range, UniformDraw{range}, accept, ids.data());
   for (std::int64_t& id : ids) id += base;
   return ids;
 }

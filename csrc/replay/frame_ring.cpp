@@ -27,7 +27,8 @@ std::string row_name(std::int64_t slot, std::int64_t lane) {
 
 }  // namespace
 
-FrameRing::FrameRing(std::int64_t num_envs, std::int64_t capacity, std::int64_t height, std::int64_t width)
+FrameRing::FrameRing(std::int64_t num_envs, std::int64_t capacity, std::int64_t height, std::int64_t width,
+                     const std::string& memory_map)
     : num_envs_(num_envs), capacity_(capacity), height_(height), width_(width), frame_bytes_(0) {
   constexpr const char* op = "FrameRing";
   MBPO_CHECK(num_envs >= 1 && num_envs <= kMaxBatch, op, text("1 <= num_envs <= ", kMaxBatch), num_envs);
@@ -36,7 +37,7 @@ FrameRing::FrameRing(std::int64_t num_envs, std::int64_t capacity, std::int64_t 
   frame_bytes_ = checked_product(op, {height, width});
   const std::int64_t slots = checked_product(op, {num_envs, capacity, 8}) / 8;
   const std::int64_t bytes = checked_product(op, {slots, frame_bytes_});
-  frames_ = std::make_unique_for_overwrite<std::uint8_t[]>(static_cast<std::size_t>(bytes));
+  frames_ = std::make_unique<Bytes>(bytes, memory_map);
   actions_ = std::make_unique_for_overwrite<std::int64_t[]>(static_cast<std::size_t>(slots));
   rewards_ = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(slots));
   flags_ = std::make_unique_for_overwrite<std::uint8_t[]>(static_cast<std::size_t>(slots));
@@ -69,21 +70,76 @@ bool FrameRing::in_split(std::int64_t id, Split split) const {
   return holdout == (split == Split::kHoldout);
 }
 
+// The id whose start frame is stored at a place (slot % capacity) * num_envs + lane; -1: none is.
+std::int64_t FrameRing::id_at(std::int64_t place) const {
+  const std::int64_t lane = place % num_envs_;
+  const std::int64_t age = (((total_ - 1 - place / num_envs_) % capacity_) + capacity_) % capacity_;
+  const std::int64_t slot = total_ - 1 - age;
+  return slot >= oldest_ ? slot * num_envs_ + lane : -1;
+}
+
+namespace {
+
+// Members are ids above `base`; a place is where the tree keeps an id's priority.
+template <class Id, class Place>
+struct PriorityDraw {
+  const SumTree& priorities;
+  Id member_at;
+  Place place_of;
+
+  std::int64_t propose(std::uint32_t high_word, std::uint32_t low_word) const {
+    const std::int64_t place = priorities.find(unit_from(high_word, low_word));
+    return place < 0 ? -1 : member_at(place);
+  }
+  double weight(std::int64_t member) const {
+    const std::int64_t place = place_of(member);
+    float value = 0.0f;
+    priorities.get(&place, 1, &value);
+    return static_cast<double>(value);
+  }
+};
+
+}  // namespace
+
 std::vector<std::int64_t> FrameRing::sample_ids(std::int64_t batch, std::int64_t n_step, std::int64_t context,
-                                                const DrawKey& key, Split split) const {
+                                                const DrawKey& key, Split split,
+                                                const SumTree* priorities) const {
   constexpr const char* op = "FrameRing.sample_ids";
   MBPO_CHECK(batch >= 1 && batch <= kMaxBatch, op, text("1 <= batch <= ", kMaxBatch), batch);
   check_n_step(op, n_step);
   check_context(op, context);
+  MBPO_CHECK(!priorities || priorities->size() == num_envs_ * capacity_, op,
+             text("priorities for ", num_envs_ * capacity_, " places"), priorities->size());
   std::vector<std::int64_t> ids(static_cast<std::size_t>(batch));
   const std::shared_lock lock(mutex_);
-  const std::int64_t base = oldest_ * num_envs_;
+  const std::int64_t base = oldest_ * num_envs_, range = (total_ - oldest_ - n_step) * num_envs_;
   const auto accept = [&](std::int64_t member) {
     return is_valid(base + member, n_step, context) && in_split(base + member, split);
   };
-  draw_accepted(op, key, batch, (total_ - oldest_ - n_step) * num_envs_, accept, ids.data());
+  if (priorities) {
+    const auto member_at = [&](std::int64_t place) {
+      const std::int64_t id = id_at(place);
+      return id < base ? -1 : id - base;
+    };
+    const auto place_of = [&](std::int64_t member) { return (base + member) % (num_envs_ * capacity_); };
+    draw_accepted(op, key, batch, range, PriorityDraw{*priorities, member_at, place_of}, accept, ids.data());
+  } else {
+    draw_accepted(op, key, batch, range, UniformDraw{range}, accept, ids.data());
+  }
   for (std::int64_t& id : ids) id += base;
   return ids;
+}
+
+void FrameRing::places(const std::int64_t* ids, std::int64_t batch, std::int64_t* out) const {
+  const std::vector<std::int64_t> wanted(ids, ids + batch);
+  const std::shared_lock lock(mutex_);
+  for (const std::int64_t id : wanted) {
+    MBPO_CHECK(id >= 0 && id < total_ * num_envs_, "FrameRing.places",
+               text("ids in [0, ", total_ * num_envs_, ")"), id);
+  }
+  for (const std::int64_t id : wanted) {
+    *out++ = id >= oldest_ * num_envs_ ? id % (num_envs_ * capacity_) : -1;
+  }
 }
 
 std::vector<std::int64_t> FrameRing::valid_ids(std::int64_t n_step, std::int64_t context, Split split) const {
@@ -120,7 +176,7 @@ void FrameRing::copy_stack(std::int64_t lane, std::int64_t slot, std::int64_t co
                            std::uint8_t* out) const {
   std::int64_t begin = slot;
   while (begin > slot - context + 1 && !is_first(lane, begin)) --begin;
-  const std::uint8_t* earliest = frames_.get() + at(lane, begin) * frame_bytes_;
+  const std::uint8_t* earliest = frame_at(at(lane, begin));
   for (std::int64_t missing = begin - (slot - context + 1); missing > 0; --missing, out += frame_bytes_) {
     if (padding == Padding::kZero) {
       std::memset(out, 0, static_cast<std::size_t>(frame_bytes_));
@@ -131,7 +187,7 @@ void FrameRing::copy_stack(std::int64_t lane, std::int64_t slot, std::int64_t co
   const std::int64_t count = slot - begin + 1;
   const std::int64_t run = std::min(count, capacity_ - begin % capacity_);
   std::memcpy(out, earliest, static_cast<std::size_t>(run * frame_bytes_));
-  const std::uint8_t* wrapped = frames_.get() + lane * capacity_ * frame_bytes_;
+  const std::uint8_t* wrapped = frame_at(lane * capacity_);
   std::memcpy(out + run * frame_bytes_, wrapped, static_cast<std::size_t>((count - run) * frame_bytes_));
 }
 
@@ -240,8 +296,7 @@ void FrameRing::evict_oldest() {
 void FrameRing::store_slot(const SlotRows& rows, std::int64_t row) {
   for (std::int64_t lane = 0; lane < num_envs_; ++lane) {
     const std::int64_t i = row * num_envs_ + lane, place = at(lane, total_);
-    std::memcpy(frames_.get() + place * frame_bytes_, rows.frame + i * frame_bytes_,
-                static_cast<std::size_t>(frame_bytes_));
+    std::memcpy(frame_at(place), rows.frame + i * frame_bytes_, static_cast<std::size_t>(frame_bytes_));
     const std::uint8_t now = pack_flags(rows, i);
     actions_[place] = now & kFirst ? 0 : rows.action[i];
     rewards_[place] = now & kFirst ? 0.0f : rows.reward[i];
@@ -257,8 +312,7 @@ void FrameRing::export_slots(std::int64_t from, std::int64_t to, const SlotOut& 
              text("stored slots within [", oldest_, ", ", total_, ")"), text("[", from, ", ", to, ")"));
   for (std::int64_t i = 0; i < (to - from) * num_envs_; ++i) {
     const std::int64_t place = at(i % num_envs_, from + i / num_envs_);
-    std::memcpy(out.frame + i * frame_bytes_, frames_.get() + place * frame_bytes_,
-                static_cast<std::size_t>(frame_bytes_));
+    std::memcpy(out.frame + i * frame_bytes_, frame_at(place), static_cast<std::size_t>(frame_bytes_));
     out.action[i] = actions_[place];
     out.reward[i] = rewards_[place];
     out.first[i] = (flags_[place] & kFirst) != 0;

@@ -9,10 +9,13 @@
 #include <cstdint>
 #include <memory>
 #include <shared_mutex>
+#include <string>
 #include <vector>
 
+#include "core/bytes.h"
 #include "core/philox.h"
 #include "replay/gather.h"
+#include "replay/sum_tree.h"
 
 namespace mbpo_fast {
 
@@ -36,11 +39,17 @@ enum class Split : int { kAny = -1, kTrain = 0, kHoldout = 1 };
 // Safe to share between threads: readers run side by side, writers alone.
 class FrameRing {
  public:
-  FrameRing(std::int64_t num_envs, std::int64_t capacity, std::int64_t height, std::int64_t width);
+  // Frames go into a file in the folder `memory_map`, or into memory where it is empty.
+  FrameRing(std::int64_t num_envs, std::int64_t capacity, std::int64_t height, std::int64_t width,
+            const std::string& memory_map = "");
 
   void add(const SlotRows& rows) { append("FrameRing.add", rows, 1); }
+  // With priorities, one for each place, in proportion to them; else every transition alike.
   std::vector<std::int64_t> sample_ids(std::int64_t batch, std::int64_t n_step, std::int64_t context,
-                                       const DrawKey& key, Split split) const;
+                                       const DrawKey& key, Split split,
+                                       const SumTree* priorities = nullptr) const;
+  // Where the ids' priorities are kept, i64 [B] in [0, num_envs * capacity); -1: not stored any more.
+  void places(const std::int64_t* ids, std::int64_t batch, std::int64_t* out) const;
   std::vector<std::int64_t> valid_ids(std::int64_t n_step, std::int64_t context, Split split) const;
   void gather(const std::int64_t* ids, std::int64_t batch, const GatherSpec& spec,
               const GatherOut& out) const;
@@ -84,12 +93,14 @@ class FrameRing {
     bool terminated;
   };
 
+  std::uint8_t* frame_at(std::int64_t place) const { return frames_->data() + place * frame_bytes_; }
   std::int64_t at(std::int64_t lane, std::int64_t slot) const { return lane * capacity_ + slot % capacity_; }
   std::uint8_t flags(std::int64_t lane, std::int64_t slot) const { return flags_[at(lane, slot)]; }
   bool is_first(std::int64_t lane, std::int64_t slot) const;
   bool has_stack(std::int64_t lane, std::int64_t slot, std::int64_t context) const;
   bool is_valid(std::int64_t id, std::int64_t n_step, std::int64_t context) const;
   bool in_split(std::int64_t id, Split split) const;
+  std::int64_t id_at(std::int64_t place) const;
   Row resolve(std::int64_t id, const GatherSpec& spec) const;
   void copy_stack(std::int64_t lane, std::int64_t slot, std::int64_t context, Padding padding,
                   std::uint8_t* out) const;
@@ -101,10 +112,10 @@ class FrameRing {
   void store_slot(const SlotRows& rows, std::int64_t row);
 
   std::int64_t num_envs_, capacity_, height_, width_, frame_bytes_;
-  std::int64_t total_ = 0;        // adds so far: the newest slot is total_ - 1
-  std::int64_t oldest_ = 0;       // the oldest slot that is still here
-  std::int64_t transitions_ = 0;  // stored slots whose predecessor is stored and of the same episode
-  std::unique_ptr<std::uint8_t[]> frames_;  // [N, T, H, W]
+  std::int64_t total_ = 0;         // adds so far: the newest slot is total_ - 1
+  std::int64_t oldest_ = 0;        // the oldest slot that is still here
+  std::int64_t transitions_ = 0;   // stored slots whose predecessor is stored and of the same episode
+  std::unique_ptr<Bytes> frames_;  // [N, T, H, W]
   std::unique_ptr<std::int64_t[]> actions_;
   std::unique_ptr<float[]> rewards_;
   std::unique_ptr<std::uint8_t[]> flags_;

@@ -1,5 +1,7 @@
 """The tree of settings: the loops' own groups, and the groups of the classes that they build."""
 
+from typing import Any
+
 from pydantic import Field, model_validator
 
 from mbpo_fast.agents import DDQNConfig
@@ -26,7 +28,7 @@ class EnvConfig(Settings):
     )
     max_episode_steps: int | None = Field(None, ge=1, description="agent steps of a whole game; null: 27000")
 
-    def env_settings(self) -> dict[str, object]:
+    def env_settings(self) -> dict[str, Any]:
         """Keyword arguments of `make_vec`; None leaves the environment's own default."""
         names = EnvSettings.model_fields.keys() & self.model_fields_set | {"stack_size"}
         values = {name: getattr(self, "frame_stack" if name == "stack_size" else name) for name in names}

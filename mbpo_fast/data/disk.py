@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 Segment = dict[str, npt.NDArray[Any]]
 _SEGMENT_BYTES = 64 * 2**20
+_EXTRA = "extra.safetensors"
 
 
 def rows_of(row_bytes: int) -> int:
@@ -27,8 +28,16 @@ def check_same(op: str, state: Mapping[str, int], own: Mapping[str, int], names:
             raise ValueError(f"[{op}] expected {name} {own[name]}, got {state.get(name)}")
 
 
-def save(path: str | Path, state: Mapping[str, int], segments: Iterable[tuple[int, Segment]]) -> None:
-    """Writes the folder under a temporary name and renames it: a folder `path` is always whole."""
+def save(
+    path: str | Path,
+    state: Mapping[str, int],
+    segments: Iterable[tuple[int, Segment]],
+    extra: Segment | None = None,
+) -> None:
+    """Writes the folder under a temporary name and renames it: a folder `path` is always whole.
+
+    `extra` holds arrays that change in place, unlike a segment: `load_extra` reads them.
+    """
     target = Path(path)
     if target.exists():
         raise FileExistsError(f"[save] expected a path that does not exist, got {target}")
@@ -39,6 +48,8 @@ def save(path: str | Path, state: Mapping[str, int], segments: Iterable[tuple[in
         for start, segment in segments:
             save_file(segment, aside / _file_name(start))
             starts.append(start)
+        if extra is not None:
+            save_file(extra, aside / _EXTRA)
         (aside / "state.json").write_text(json.dumps({"state": dict(state), "segments": starts}))
         aside.rename(target)
     except BaseException:
@@ -59,13 +70,22 @@ def load(path: str | Path) -> tuple[dict[str, int], Iterator[tuple[int, Segment]
     return state, _read(folder, starts)
 
 
+def load_extra(path: str | Path) -> Segment:
+    """The arrays that were saved as `extra`."""
+    return _load_file(Path(path) / _EXTRA)
+
+
 def _read(folder: Path, starts: list[int]) -> Iterator[tuple[int, Segment]]:
     for start in starts:
-        file = folder / _file_name(start)
-        try:
-            yield start, load_file(file)
-        except (OSError, SafetensorError) as error:
-            raise ValueError(f"[load] expected a readable {file}, got {error!r}") from error
+        yield start, _load_file(folder / _file_name(start))
+
+
+def _load_file(file: Path) -> Segment:
+    try:
+        segment: Segment = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"[load] expected a readable {file}, got {error!r}") from error
+    return segment
 
 
 def _file_name(start: int) -> str:

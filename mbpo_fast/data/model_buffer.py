@@ -175,6 +175,7 @@ class ModelBuffer:
             out.terminated,
         )
         out.ids[:] = ids
+        out.weight[:] = 1.0
         return out
 
     def resize(self, capacity: int, horizon: int) -> None:

@@ -36,6 +36,7 @@ class ReplayBuffer:
         seed: int = 0,
         holdout_ratio: float = 0.0,
         padding_type: Literal["reset", "zero"] = "reset",
+        memory_map: str | Path = "",
     ) -> None:
         """Room for `capacity` transitions over all lanes.
 
@@ -46,6 +47,8 @@ class ReplayBuffer:
             seed: of the sampling and of the split; in [0, 2**64).
             holdout_ratio: share of the episodes that are held out, drawn when an episode starts.
             padding_type: frames before an episode's first are copies of it ("reset") or zeros ("zero").
+            memory_map: a folder for a file that holds the frames, so that they may be more than fit into
+                memory; "": memory. The file has no name and goes with the process: `save` is for keeping.
 
         """
         if capacity < 1 or num_envs < 1:
@@ -59,7 +62,7 @@ class ReplayBuffer:
         self.num_envs, self.frame_shape, self.seed = num_envs, frame_shape, seed
         self.holdout_ratio, self.padding_type = holdout_ratio, padding_type
         self.draws = 0
-        self._ring = _core.FrameRing(num_envs, -(-capacity // num_envs) + 1, *frame_shape)
+        self._ring = _core.FrameRing(num_envs, -(-capacity // num_envs) + 1, *frame_shape, str(memory_map))
         self._split = np.zeros(num_envs, np.uint8)
         random_uniform(seed, Stream.HOLDOUT, 0, 0)
 
@@ -146,7 +149,7 @@ class ReplayBuffer:
         return ids
 
     def _draw(self, batch: int, n_step: int, context: int, split: str, stream: int) -> npt.NDArray[np.int64]:
-        code = _split_code(split)
+        code = split_code(split)
         return self._ring.sample_ids(batch, n_step, context, self.seed, stream, self.draws, code)
 
     def sample(
@@ -194,11 +197,12 @@ class ReplayBuffer:
             out.terminated,
         )
         out.ids[:] = ids
+        out.weight[:] = 1.0
         return out
 
     def valid_ids(self, n_step: int = 1, *, context: int = 4, split: str = "all") -> npt.NDArray[np.int64]:
         """Every id that `gather` takes, ascending: int64 [K]."""
-        return self._ring.valid_ids(n_step, context, _split_code(split))
+        return self._ring.valid_ids(n_step, context, split_code(split))
 
     def outcomes(self, ids: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
         """The one-step rewards, float32 [B], and ends, bool [B], of the given ids, without their frames."""
@@ -284,7 +288,8 @@ class ReplayBuffer:
             yield start, self.export(start, min(start + length, self.total))
 
 
-def _split_code(split: str) -> int:
+def split_code(split: str) -> int:
+    """The core's number for a split's name; ValueError for another name."""
     if split not in _SPLITS:
         raise ValueError(f"[ReplayBuffer] expected split 'all', 'train' or 'holdout', got {split!r}")
     return _SPLITS[split]

@@ -19,13 +19,15 @@ import numpy.typing as npt
 from mbpo_fast.envs.game import Frame, Outcome, Restart, State
 from mbpo_fast.envs.settings import MAX_GAME_FRAMES, EnvSettings
 from mbpo_fast.errors import missing_extra
-from mbpo_fast.ops import Stream, preprocess_frames, random_integers
+from mbpo_fast.ops import Stream, look_up_gray, preprocess_frames, random_integers
 
 DEFAULT_SIZE = 84
 # These cartridges are for two players; ale-py registers no id for them.
 _TWO_PLAYERS = frozenset({"combat", "joust", "maze_craze", "warlords"})
 # ale_py.Action.NOOP; two games know no such action, but every emulator does.
 _NOOP = 0
+# No colour is this bright: it marks those whose gray level has not been read yet.
+_UNKNOWN_GRAY = 255
 
 
 class Facts(NamedTuple):
@@ -97,8 +99,11 @@ class AtariGame:
         self._fires = settings.fire_reset and len(names) >= 3 and names[1] == "FIRE"
         size = settings.screen_size or DEFAULT_SIZE
         self._size = (size, size)
+        # The newest screen and the one before it; the other pair is written next.
         self._screens = np.zeros((1, 2, *self._ale.getScreenDims()), np.uint8)
-        self._last, self._before_last = self._screens[0]
+        self._next_screens = np.zeros_like(self._screens)
+        self._palette_screen = np.empty_like(self._screens[0, 0])
+        self._grays = np.full(256, _UNKNOWN_GRAY, np.uint8)
 
     def seed(self, seed: int) -> None:
         """Put the cartridge in anew; no-ops and sticky actions follow from `seed` and the lane."""
@@ -189,8 +194,8 @@ class AtariGame:
                 self.score = 0.0
         self._games += 1
         self._untouched = False
-        self._ale.getScreenGrayscale(self._last)
-        self._before_last[:] = 0
+        self._read_gray(self._screens[0, 0])
+        self._screens[0, 1] = 0
 
     def _draw_noops(self) -> int:
         noop_max = self._settings.noop_max
@@ -241,12 +246,26 @@ class AtariGame:
         for t in range(self.frame_skip):
             reward += ale.act(action)
             if ale.game_over():
+                if t == last > 0:
+                    # The screen before the end is seen, and with it what was seen before it.
+                    newest, before = self._screens[0]
+                    np.maximum(newest, before, out=self._next_screens[0, 0])
+                    self._turn_screens()
                 break
             if t == last - 1:
-                # What was seen so far shows again if the game ends before the skip does.
-                np.maximum(self._last, self._before_last, out=self._last)
-                ale.getScreenGrayscale(self._before_last)
+                self._read_gray(self._next_screens[0, 1])
             elif t == last:
-                ale.getScreenGrayscale(self._last)
+                self._read_gray(self._next_screens[0, 0])
+                self._turn_screens()
         self.score += reward
         return float(reward)
+
+    def _turn_screens(self) -> None:
+        self._screens, self._next_screens = self._next_screens, self._screens
+
+    def _read_gray(self, screen: Frame) -> None:
+        """The gray screen, from a table of the colours that this game has shown: the emulator is slower."""
+        self._ale.getScreen(self._palette_screen)
+        if look_up_gray(self._palette_screen, self._grays, screen) == _UNKNOWN_GRAY:
+            self._ale.getScreenGrayscale(screen)
+            self._grays[self._palette_screen] = screen

@@ -112,9 +112,15 @@ class LaneGroup:
     """The lanes that one process plays; states carry the lane's number, so groups can be cut differently."""
 
     def __init__(
-        self, env_id: str, settings: EnvSettings, rows: Sequence[int], slots: Slots, seed: int
+        self,
+        env_id: str,
+        settings: EnvSettings,
+        rows: Sequence[int],
+        slots: Slots,
+        seed: int,
+        first_lane: int = 0,
     ) -> None:
-        games = [build_game(env_id, settings, row, seed) for row in rows]
+        games = [build_game(env_id, settings, first_lane + row, seed) for row in rows]
         self.lanes = [Lane(game, settings, slots, row) for row, game in zip(rows, games, strict=True)]
         self.action_meanings = self.lanes[0].game.action_meanings
         self.frame_skip = self.lanes[0].game.frame_skip
@@ -133,6 +139,13 @@ class LaneGroup:
         actions = self._slots.action
         for row, lane in zip(self._rows, self.lanes, strict=True):
             lane.step(int(actions[row]))
+
+    def begin_step(self) -> None:
+        """Nothing runs by itself here: `end_step` plays."""
+
+    def end_step(self) -> None:
+        """The step that `begin_step` announced."""
+        self.step()
 
     def get_state(self) -> State:
         """Every lane's state under the lane's number."""

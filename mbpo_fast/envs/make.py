@@ -29,18 +29,25 @@ def make_env(env_id: str, *, seed: int = 0, render_mode: str | None = None, **se
 
 
 def make_vec(
-    env_id: str, num_envs: int, *, seed: int = 0, workers: int = 0, **settings: Any
+    env_id: str, num_envs: int, *, seed: int = 0, workers: int = 0, first_lane: int = 0, **settings: Any
 ) -> GameVectorEnv:
     """`num_envs` games as a `gymnasium.vector.VectorEnv` with observations [N, stack_size, size, size] u8.
 
     workers: processes that share the games out among them, at most one a game; 0: play in this process. The
-    bytes do not depend on it. seed: for a first reset without one. settings: the fields of `EnvSettings`.
+    bytes do not depend on it. seed: for a first reset without one. first_lane: the number of the first game.
+    A game's random draws depend on its number: by it, environments that share a seed share no games.
+    settings: the fields of `EnvSettings`.
     Raises UsageError for an unknown game or a bad setting, MissingExtraError without ale-py.
     """
-    if num_envs < 1 or workers < 0:
-        raise UsageError(f"make_vec: expected num_envs >= 1 and workers >= 0, got {num_envs} and {workers}")
+    if num_envs < 1 or workers < 0 or first_lane < 0:
+        raise UsageError(
+            "make_vec: expected num_envs >= 1, workers >= 0 and first_lane >= 0, "
+            f"got {num_envs}, {workers} and {first_lane}"
+        )
     parse_env_id(env_id)
-    env = GameVectorEnv(env_id, num_envs, _settings(settings), seed=check_seed(seed), workers=workers)
+    env = GameVectorEnv(
+        env_id, num_envs, _settings(settings), seed=check_seed(seed), workers=workers, first_lane=first_lane
+    )
     env.spec = _spec(env_id, seed, settings)
     return env
 

@@ -19,9 +19,10 @@ from typing import Any
 from mbpo_fast.envs.game import State
 from mbpo_fast.envs.settings import EnvSettings
 from mbpo_fast.envs.slots import Slots
-from mbpo_fast.envs.worker import Assignment
+from mbpo_fast.envs.worker import DONE, MESSAGE, STEP, Assignment
 
 _CLOSE_TIMEOUT_S = 5.0
+_STEP_MESSAGE: tuple[str, tuple[Any, ...]] = ("step", ())
 
 
 class WorkerPool:
@@ -38,6 +39,7 @@ class WorkerPool:
         stack_shape: tuple[int, int, int],
         workers: int,
         seed: int,
+        first_lane: int = 0,
     ) -> None:
         self._rows = _share_out(num_envs, workers)
         file = _anonymous_file(Slots.nbytes(num_envs, stack_shape))
@@ -51,7 +53,8 @@ class WorkerPool:
         self._finalizer = weakref.finalize(self, _stop, os.getpid(), self._connections, self._processes)
         self._usable = True
         tasks = [
-            Assignment(env_id, settings, num_envs, stack_shape, r.start, r.stop, seed) for r in self._rows
+            Assignment(env_id, settings, num_envs, stack_shape, r.start, r.stop, seed, first_lane)
+            for r in self._rows
         ]
         description = self._command("begin", [(task,) for task in tasks])[0]
         self.action_meanings: tuple[str, ...] = description["action_meanings"]
@@ -66,9 +69,13 @@ class WorkerPool:
         """Reset every lane; with a seed, begin new games."""
         self._command("reset", [(seed,) for _ in self._rows])
 
-    def step(self) -> None:
-        """Step every lane with the action of its row."""
-        self._command("step", [() for _ in self._rows])
+    def begin_step(self) -> None:
+        """Let every lane step with the action of its row, and do not wait."""
+        self._send_all("step", [() for _ in self._rows])
+
+    def end_step(self) -> None:
+        """Wait for the step that `begin_step` began."""
+        self._receive_all("step")
 
     def get_state(self) -> State:
         """Every lane's state under the lane's number."""
@@ -87,25 +94,39 @@ class WorkerPool:
         self._finalizer()
 
     def _command(self, verb: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+        self._send_all(verb, arguments)
+        return self._receive_all(verb)
+
+    def _send_all(self, verb: str, arguments: Sequence[tuple[Any, ...]]) -> None:
         if not self._usable:
             raise RuntimeError(f"[{verb}] expected running workers, got a stopped or interrupted pool")
         # An exception from here on, Ctrl-C included, leaves answers unread: the pool cannot be used again.
         self._usable = False
         for worker, argument in enumerate(arguments):
             self._send(worker, (verb, argument))
-        replies = [self._receive(verb, worker) for worker in range(len(arguments))]
+
+    def _receive_all(self, verb: str) -> list[Any]:
+        replies = [self._receive(verb, worker) for worker in range(len(self._rows))]
         self._usable = True
         return replies
 
     def _send(self, worker: int, message: tuple[str, tuple[Any, ...]]) -> None:
+        connection = self._connections[worker]
         try:
-            self._connections[worker].send(message)
+            if message == _STEP_MESSAGE:
+                os.write(connection.fileno(), STEP)
+            else:
+                os.write(connection.fileno(), MESSAGE)
+                connection.send(message)
         except ConnectionError as error:
             raise self._death(message[0], worker) from error
 
     def _receive(self, verb: str, worker: int) -> Any:
+        connection = self._connections[worker]
         try:
-            status, reply = self._connections[worker].recv()
+            if os.read(connection.fileno(), 1) == DONE:
+                return None
+            status, reply = connection.recv()
         except (EOFError, ConnectionError) as error:
             raise self._death(verb, worker) from error
         if status == "error":

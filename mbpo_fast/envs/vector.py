@@ -37,15 +37,25 @@ class GameVectorEnv(VectorEnv[Array, Array, Array]):
     lanes.
     """
 
-    def __init__(self, env_id: str, num_envs: int, settings: EnvSettings, *, seed: int, workers: int) -> None:
+    def __init__(
+        self,
+        env_id: str,
+        num_envs: int,
+        settings: EnvSettings,
+        *,
+        seed: int,
+        workers: int,
+        first_lane: int = 0,
+    ) -> None:
         size = frame_size(env_id, settings)
         shape = (settings.stack_size, size, size)
         self._group: LaneGroup | WorkerPool
         if workers == 0:
             self._slots = Slots(num_envs, shape)
-            self._group = LaneGroup(env_id, settings, range(num_envs), self._slots, seed)
+            self._group = LaneGroup(env_id, settings, range(num_envs), self._slots, seed, first_lane)
         else:
-            self._group = WorkerPool(env_id, settings, num_envs, shape, min(workers, num_envs), seed)
+            workers = min(workers, num_envs)
+            self._group = WorkerPool(env_id, settings, num_envs, shape, workers, seed, first_lane)
             self._slots = self._group.slots
         self.settings = settings
         self.num_envs = num_envs
@@ -58,11 +68,13 @@ class GameVectorEnv(VectorEnv[Array, Array, Array]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._started = False
+        self._stepping = False
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
         """Begin the next episode in every lane; see the class for what a seed does. `options` are ignored."""
+        self._check_idle("reset")
         super().reset(seed=seed, options=options)
         self._group.reset(None if seed is None else check_seed(seed))
         self._started = True
@@ -70,10 +82,28 @@ class GameVectorEnv(VectorEnv[Array, Array, Array]):
 
     def step(self, actions: npt.ArrayLike) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         """Play one agent step in every lane; actions integer [N], ValueError if they are not."""
+        self.step_async(actions)
+        return self.step_wait()
+
+    def step_async(self, actions: npt.ArrayLike) -> None:
+        """Begin a step; workers play while the caller does something else, until `step_wait`.
+
+        Two environments of half the lanes each, the second from `first_lane` on, overlap: one half steps
+        while the other is acted on. Without workers the step is played in `step_wait`.
+        """
+        self._check_idle("step_async")
         if not self._started:
             raise RuntimeError("[step] expected reset() or set_state() first, got a fresh environment")
         self._slots.action[:] = self._checked(np.asarray(actions))
-        self._group.step()
+        self._group.begin_step()
+        self._stepping = True
+
+    def step_wait(self) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
+        """What `step` returns, of the step that `step_async` began."""
+        if not self._stepping:
+            raise RuntimeError("[step_wait] expected a step begun by step_async(), got none")
+        self._stepping = False
+        self._group.end_step()
         slots = self._slots
         terminated, truncated = slots.terminated.copy(), slots.truncated.copy()
         return self._observations(slots.stacks), slots.reward.copy(), terminated, truncated, self._infos()
@@ -90,6 +120,7 @@ class GameVectorEnv(VectorEnv[Array, Array, Array]):
 
     def get_state(self) -> State:
         """Everything that the future depends on, as named arrays: games, stacks, counters of random draws."""
+        self._check_idle("get_state")
         return self._group.get_state()
 
     def set_state(self, state: State) -> None:
@@ -97,6 +128,7 @@ class GameVectorEnv(VectorEnv[Array, Array, Array]):
 
         Raises ValueError where the state is not one of these lanes, games and settings.
         """
+        self._check_idle("set_state")
         _check_state(state, self._group.get_state())
         self._group.set_state(state)
         self._started = True
@@ -110,14 +142,19 @@ class GameVectorEnv(VectorEnv[Array, Array, Array]):
         """Stop the workers, if there are any."""
         self._group.close()
 
+    def _check_idle(self, verb: str) -> None:
+        if self._stepping:
+            raise RuntimeError(f"[{verb}] expected step_wait() first, got a step under way")
+
     def _checked(self, actions: Array) -> Array:
         if actions.shape != (self.num_envs,):
             raise ValueError(f"[step] expected actions of shape ({self.num_envs},), got {actions.shape}")
-        if not np.issubdtype(actions.dtype, np.integer):
+        if actions.dtype.kind not in "iu":
             raise ValueError(f"[step] expected actions of an integer type, got {actions.dtype}")
         last = len(self.action_meanings) - 1
-        if actions.min() < 0 or actions.max() > last:
-            raise ValueError(f"[step] expected actions in 0..{last}, got {actions.tolist()}")
+        values = actions.tolist()
+        if min(values) < 0 or max(values) > last:
+            raise ValueError(f"[step] expected actions in 0..{last}, got {values}")
         return actions
 
     def _observations(self, stacks: Frame) -> Array:

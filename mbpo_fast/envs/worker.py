@@ -17,12 +17,14 @@ from mbpo_fast.envs.lane import LaneGroup
 from mbpo_fast.envs.settings import EnvSettings
 from mbpo_fast.envs.slots import Slots
 
+# One byte is all that a step says either way: pickled messages would cost as much as a frame of the game.
+STEP, DONE, MESSAGE = b"s", b"d", b"m"
 _ORPHAN_CHECK_MS = 2000
 _PARENTS_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Assignment(NamedTuple):
-    """What one worker plays: rows `first` to `last` - 1 of `num_envs`."""
+    """What one worker plays: rows `first` to `last` - 1 of `num_envs`, row 0 being lane `first_lane`."""
 
     env_id: str
     settings: EnvSettings
@@ -31,6 +33,7 @@ class Assignment(NamedTuple):
     first: int
     last: int
     seed: int
+    first_lane: int
 
 
 def main(socket_fd: int, memory_fd: int, parent: int) -> None:
@@ -52,27 +55,33 @@ def _serve(connection: "Connection[Any, Any]", memory: mmap.mmap, parent: int) -
     def begin(task: Assignment) -> dict[str, Any]:
         slots = Slots(task.num_envs, task.stack_shape, memory)
         rows = range(task.first, task.last)
-        group = LaneGroup(task.env_id, task.settings, rows, slots, task.seed)
+        group = LaneGroup(task.env_id, task.settings, rows, slots, task.seed, task.first_lane)
         verbs.update(reset=group.reset, step=group.step, get_state=group.get_state, set_state=group.set_state)
         return {"action_meanings": group.action_meanings, "frame_skip": group.frame_skip}
 
     verbs["begin"] = begin
-    while _wait_for_command(connection, parent):
-        verb, arguments = connection.recv()
+    stream = connection.fileno()
+    poll = select.poll()
+    poll.register(stream, select.POLLIN)
+    while _wait_for_command(poll, parent):
+        kind = os.read(stream, 1)
+        verb, arguments = ("step", ()) if kind == STEP else connection.recv()
         try:
             reply = ("ok", verbs[verb](*arguments))
         except Exception:  # the parent raises it again, with this text
             reply = ("error", traceback.format_exc())
-        connection.send(reply)
+        if reply == ("ok", None):
+            os.write(stream, DONE)
+        else:
+            os.write(stream, MESSAGE)
+            connection.send(reply)
 
 
-def _wait_for_command(connection: "Connection[Any, Any]", parent: int) -> bool:
+def _wait_for_command(poll: "select.poll", parent: int) -> bool:
     """Block until there is something to read; False when the parent has died.
 
     The end of the stream is not enough: a process that the parent forked may hold its end of the socket open.
     """
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
     while not poll.poll(_ORPHAN_CHECK_MS):
         if os.getppid() != parent:
             return False

@@ -1,7 +1,7 @@
 """Front doors to the compiled core."""
 
-from mbpo_fast.ops.info import build_info
-from mbpo_fast.ops.preprocess import preprocess_frames
+from mbpo_fast.ops.info import build_info, select_isa
+from mbpo_fast.ops.preprocess import look_up_gray, preprocess_frames
 from mbpo_fast.ops.random import (
     Stream,
     random_integers,
@@ -13,9 +13,12 @@ from mbpo_fast.ops.random import (
 __all__ = [
     "Stream",
     "build_info",
+    "look_up_gray",
     "preprocess_frames",
     "random_integers",
     "random_uniform",
     "random_words",
     "random_words_at",
 ]
+
+select_isa()

@@ -10,19 +10,21 @@ def preprocess_frames(
     frames: npt.NDArray[np.uint8],
     size: tuple[int, int] = (84, 84),
     out: npt.NDArray[np.uint8] | None = None,
+    num_threads: int = 1,
 ) -> npt.NDArray[np.uint8]:
     """The maximum of two gray screens, shrunk by pixel area: uint8 [N, 2, H, W] -> uint8 [N, *size].
 
     Bit-exact with OpenCV's `INTER_AREA` on x86 where a side's ratio is no integer, within one gray level
-    elsewhere. `out` receives the frames where given, else a new array does. ValueError where a side would
-    grow, or where an array is not contiguous, of another type or of another shape.
+    elsewhere. `out` receives the frames where given, else a new array does. Batches are shared out to at most
+    `num_threads` threads. ValueError where a side would grow, or where an array is not contiguous, of another
+    type or of another shape.
     """
     if out is None:
         count = frames.shape[0] if isinstance(frames, np.ndarray) and frames.ndim == 4 else 0
         out = np.empty((count, *_checked_size(size)), np.uint8)
     elif isinstance(out, np.ndarray) and out.shape[1:] != tuple(size):
         raise ValueError(f"[preprocess_frames] expected out [N,{size[0]},{size[1]}], got {list(out.shape)}")
-    _core.preprocess_frames(frames, out)
+    _core.preprocess_frames(frames, out, num_threads)
     return out
 
 
@@ -30,3 +32,13 @@ def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
     if len(size) != 2 or min(size) < 1:
         raise ValueError(f"[preprocess_frames] expected size (height, width) >= 1, got {size}")
     return size
+
+
+def look_up_gray(
+    screen: npt.NDArray[np.uint8], table: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8]
+) -> int:
+    """out[y, x] = table[screen[y, x]]: a palette screen u8 [H, W] to gray by a table u8 [256].
+
+    Returns the largest gray level in `out`, so that a table can mark colours that it does not know by 255.
+    """
+    return _core.look_up_gray(screen, table, out)

@@ -61,7 +61,7 @@ class BranchRingMachine(RuleBasedStateMachine):
         if not len(ids):
             return
         out = Batch.empty(len(ids), context, SHAPE)
-        fields = {name: array for name, array in out.arrays().items() if name != "ids"}
+        fields = {name: array for name, array in out.arrays().items() if name not in ("ids", "weight")}
         self.ring.gather(ids, n_step, gamma, context, **fields)
         for i, transition in enumerate(ids.tolist()):
             row = self.model.gather(transition, n_step, gamma, context)

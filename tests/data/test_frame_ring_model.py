@@ -30,7 +30,7 @@ def arrays_of(rows: list[reference.Slot]) -> dict[str, np.ndarray]:
 def gathered(ring: _core.FrameRing, ids: np.ndarray, *spec: object) -> Batch:
     n_step, gamma, context, padding = spec
     out = Batch.empty(len(ids), context, SHAPE)
-    fields = {name: array for name, array in out.arrays().items() if name != "ids"}
+    fields = {name: array for name, array in out.arrays().items() if name not in ("ids", "weight")}
     ring.gather(ids, n_step, gamma, context, padding, **fields)
     return out
 

@@ -82,9 +82,9 @@ def test_bad_settings_are_refused(settings, message):
 
 
 def test_bad_arguments_are_refused():
-    with pytest.raises(UsageError, match="expected num_envs >= 1 and workers >= 0, got 0 and 0"):
+    with pytest.raises(UsageError, match="num_envs >= 1, workers >= 0 and first_lane >= 0, got 0, 0 and 0"):
         make_vec("Catch", 0)
-    with pytest.raises(UsageError, match="expected num_envs >= 1 and workers >= 0, got 1 and -1"):
+    with pytest.raises(UsageError, match="num_envs >= 1, workers >= 0 and first_lane >= 0, got 1, -1 and 0"):
         make_vec("Catch", 1, workers=-1)
     with pytest.raises(UsageError, match="render_mode: expected None or 'rgb_array', got 'human'"):
         make_env("Catch", render_mode="human")

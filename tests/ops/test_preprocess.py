@@ -4,7 +4,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mbpo_fast.ops import preprocess_frames, reference
+from mbpo_fast import _core
+from mbpo_fast.envs import atari as ale_atari
+from mbpo_fast.ops import look_up_gray, preprocess_frames, reference
+
+HEIGHTS = [210, 214, 220, 230, 250]
+
+
+@pytest.fixture(scope="module", params=["baseline", "avx2", "avx512"], autouse=True)
+def isa(request):
+    if request.param not in _core.isas():
+        pytest.skip(f"this machine has no {request.param}")
+    before = _core.isa()
+    _core.use_isa(request.param)
+    assert _core.isa() == request.param
+    yield request.param
+    _core.use_isa(before)
 
 
 def screens(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
@@ -15,17 +30,26 @@ def opencv(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.stack([cv2.resize(f.max(0), size[::-1], interpolation=cv2.INTER_AREA) for f in frames])
 
 
-@pytest.mark.parametrize("height", [210, 214, 220, 230, 250])
-def test_bytes_equal_opencv_at_every_atari_height(height):
-    frames = screens((40, 2, height, 160))
-    assert np.array_equal(preprocess_frames(frames), opencv(frames, (84, 84)))
+@pytest.mark.parametrize("height", HEIGHTS)
+def test_a_million_pixels_equal_opencv_at_every_atari_height(height):
+    frames = screens((150, 2, height, 160))
+    ours = preprocess_frames(frames)
+    assert ours.size > 1_000_000
+    assert np.array_equal(ours, opencv(frames, (84, 84)))
 
 
-@pytest.mark.parametrize("height", [210, 250])
+@pytest.mark.parametrize("height", HEIGHTS)
 def test_ties_round_as_in_opencv(height):
     # Few gray levels make sums that fall on a half often; noise alone hardly meets one.
     frames = screens((40, 2, height, 160)) // 100 * 100
     assert np.array_equal(preprocess_frames(frames), opencv(frames, (84, 84)))
+
+
+@pytest.mark.parametrize("width", [40, 41, 64, 79, 84, 85, 100, 120, 160])
+def test_other_widths_equal_the_reference(width):
+    # Some fall into the wide kernels' windows, some do not.
+    frames = screens((3, 2, 210, 160), seed=width)
+    assert np.array_equal(preprocess_frames(frames, (84, width)), reference.preprocess(frames, (84, width)))
 
 
 @settings(deadline=None)
@@ -73,6 +97,40 @@ def test_out_is_filled_and_returned():
     assert np.array_equal(out, preprocess_frames(frames))
 
 
+@pytest.mark.parametrize("num_threads", [1, 2, 3, 100])
+def test_threads_share_a_batch_out(num_threads):
+    frames = screens((77, 2, 210, 160))
+    assert np.array_equal(preprocess_frames(frames, num_threads=num_threads), preprocess_frames(frames))
+
+
+@pytest.mark.parametrize("game", ["SpaceInvaders", "Breakout", "Pooyan"])
+def test_real_screens_equal_opencv(game):
+    ale_py = pytest.importorskip("ale_py")
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+    emulator = ale_py.ALEInterface()
+    emulator.setInt("random_seed", 0)
+    emulator.loadROM(ale_py.roms.get_rom_path(ale_atari.game_names()[game]))
+    actions = emulator.getMinimalActionSet()
+    frames = []
+    for action in np.random.default_rng(0).integers(0, len(actions), 200):
+        emulator.act(actions[action])
+        first = emulator.getScreenGrayscale()
+        emulator.act(actions[action])
+        frames.append(np.stack([first, emulator.getScreenGrayscale()]))
+    frames = np.stack(frames)
+    assert np.array_equal(preprocess_frames(frames), opencv(frames, (84, 84)))
+
+
+@pytest.mark.parametrize("shape", [(210, 160), (1, 1), (7, 13), (3, 64), (0, 5)])
+def test_look_up_maps_every_byte(shape):
+    rng = np.random.default_rng(0)
+    screen, table = screens(shape), rng.permutation(256).astype(np.uint8)
+    out = np.zeros_like(screen)
+    largest = look_up_gray(screen, table, out)
+    assert np.array_equal(out, table[screen])
+    assert largest == (out.max() if out.size else 0)
+
+
 GOOD = np.zeros((2, 2, 10, 10), np.uint8)
 READ_ONLY = np.zeros((2, 5, 5), np.uint8)
 READ_ONLY.setflags(write=False)
@@ -93,10 +151,30 @@ BAD = [
     (lambda: preprocess_frames(GOOD, (5, 5), READ_ONLY), r"writeable uint8 .*got .*read-only"),
     (lambda: preprocess_frames(GOOD, (5, 5), [0]), r"expected out .*got list"),
     (lambda: preprocess_frames(GOOD, (5, 5), GOOD.reshape(-1)[:50].reshape(2, 5, 5)), r"overlapping"),
+    (lambda: preprocess_frames(GOOD, (5, 5), num_threads=0), r"expected num_threads >= 1, got 0"),
+    (lambda: preprocess_frames(GOOD, (5, 5), num_threads=1.5), r"expected num_threads as an integer"),
 ]
 
 
 @pytest.mark.parametrize(("call", "message"), BAD)
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=r"\[preprocess_frames\] .*" + message):
+        call()
+
+
+TABLE = np.zeros(256, np.uint8)
+SCREEN = np.zeros((4, 5), np.uint8)
+BAD_LOOK_UPS = [
+    (
+        lambda: look_up_gray(SCREEN, TABLE[1:], SCREEN.copy()),
+        r"expected table .*\[256\], got uint8 \[255\]",
+    ),
+    (lambda: look_up_gray(SCREEN[0], TABLE, SCREEN.copy()), r"expected screen"),
+    (lambda: look_up_gray(SCREEN, TABLE, np.zeros((5, 4), np.uint8)), r"expected out .*\[4,5\]"),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), BAD_LOOK_UPS)
+def test_bad_look_ups(call, message):
+    with pytest.raises(ValueError, match=r"\[look_up_gray\] " + message):
         call()

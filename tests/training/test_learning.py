@@ -71,6 +71,7 @@ def test_catch_is_learned(arm: str, seed: int) -> None:
 def test_the_model_saves_real_steps(seed: int) -> None:
     """Same learner, same updates a step, same seed: the model's rows are the only difference."""
     without, with_model = learn("ddqn", seed), learn("mbpo", seed)
+    print(without, with_model)
     assert without.synthetic_rows == 0
     assert with_model.synthetic_rows > 0.4 * with_model.real_rows, "the gate must have been open"
     assert with_model.env_steps < without.env_steps

@@ -1,0 +1,7 @@
+#include "preprocess/shrink_integer.h"
+
+namespace mbpo_fast {
+
+const PreprocessKernels kPreprocessAvx2 = {shrink_integer<shrink_line_by_four>, look_up_plain};
+
+}  // namespace mbpo_fast
