@@ -27,8 +27,8 @@ PLAIN = {
     "padding_type": "zero",
 }
 IMPLS = ["mbpo_fast", "ale_vector", "bare_emulator", "envpool"]
-# Ours with workers and the threads of the others: (environments, workers).
-CASES = [(1, 0), (8, 0), (8, 2)]
+# Ours with workers and the threads of the others: (environments, workers, halves overlapped).
+CASES = [(1, 0, False), (8, 0, False), (8, 2, False), (8, 2, True)]
 Step = Callable[[np.ndarray], Any]
 
 
@@ -91,53 +91,64 @@ class Overlapped:
 
 
 class Asynchronous:
-    """A peer's own overlap: it hands out whichever half of the lanes is ready first."""
+    """A peer's own overlap: it hands out the half of the lanes that is ready first."""
 
-    def __init__(self, env: Any, send: Callable[[np.ndarray, Any], Any]) -> None:
-        self.env, self.send = env, send
+    def __init__(self, env: Any, send: Callable[[Any, np.ndarray, Any], Any], received: Any) -> None:
+        self.env, self.send, self.received = env, send, received
 
     def step(self, actions: np.ndarray) -> None:
         for part in np.split(actions, 2):
-            self.send(part, self.env.recv()[4]["env_id"])
+            self.send(self.env, part, self.received)
+            self.received = self.env.recv()
 
     def close(self) -> None:
         self.env.close()
 
 
-def ale_vector(num_envs: int, threads: int, batch_size: int = 0) -> Any:
+def ale_vector(num_envs: int, threads: int, overlapped: bool) -> Any:
     env = ale_py.AtariVectorEnv(
         "space_invaders",
         num_envs,
+        batch_size=num_envs // 2 if overlapped else num_envs,
         num_threads=threads,
-        batch_size=batch_size,
         noop_max=0,
         use_fire_reset=False,
         reward_clipping=False,
     )
-    env.reset(seed=0)
-    return env
+    first = env.reset(seed=0)
+    return Asynchronous(env, lambda env, part, _: env.send(part), first) if overlapped else env
 
 
-def envpool(num_envs: int, threads: int) -> Any:
+def envpool(num_envs: int, threads: int, overlapped: bool) -> Any:
     if importlib.util.find_spec("envpool") is None:
         pytest.skip("envpool is not installed")
     import envpool
 
     env = envpool.make_gymnasium(
-        "SpaceInvaders-v5", num_envs=num_envs, num_threads=threads, repeat_action_probability=0.0, noop_max=1
+        "SpaceInvaders-v5",
+        num_envs=num_envs,
+        batch_size=num_envs // 2 if overlapped else num_envs,
+        num_threads=threads,
+        repeat_action_probability=0.0,
+        noop_max=1,
     )
-    env.reset()
-    return env
+    if not overlapped:
+        env.reset()
+        return env
+    env.async_reset()
+    return Asynchronous(env, lambda env, part, last: env.send(part, last[-1]["env_id"]), env.recv())
 
 
-def build(impl: str, num_envs: int, workers: int) -> Any:
+def build(impl: str, num_envs: int, workers: int, overlapped: bool = False) -> Any:
     threads = max(workers, 1)
     if impl == "ale_vector":
-        return ale_vector(num_envs, threads)
+        return ale_vector(num_envs, threads, overlapped)
     if impl == "envpool":
-        return envpool(num_envs, threads)
+        return envpool(num_envs, threads, overlapped)
     if impl == "bare_emulator":
         return BareEmulators(num_envs)
+    if overlapped:
+        return Overlapped(num_envs, workers)
     env = make_vec(ENV_ID, num_envs, workers=workers, **PLAIN)
     env.reset()
     return env
@@ -173,8 +184,8 @@ def play(step: Step, actions: np.ndarray) -> None:
         step(row)
 
 
-def case_of(num_envs: int, workers: int) -> str:
-    return f"{num_envs} envs, {max(workers, 1)} at a time"
+def case_of(num_envs: int, workers: int, overlapped: bool) -> str:
+    return f"{num_envs} envs, {max(workers, 1)} at a time{', halves overlapped' if overlapped else ''}"
 
 
 def skip_impossible(impl: str, workers: int) -> None:
@@ -183,27 +194,31 @@ def skip_impossible(impl: str, workers: int) -> None:
 
 
 @pytest.mark.benchmark(group="env_step_wall")
-@pytest.mark.parametrize(("num_envs", "workers"), CASES)
+@pytest.mark.parametrize(("num_envs", "workers", "overlapped"), CASES)
 @pytest.mark.parametrize("impl", IMPLS)
-def test_env_step_wall(benchmark: Any, tag: Any, impl: str, num_envs: int, workers: int, turn: int) -> None:
+def test_env_step_wall(
+    benchmark: Any, tag: Any, impl: str, num_envs: int, workers: int, overlapped: bool, turn: int
+) -> None:
     skip_impossible(impl, workers)
     assert_same_play(num_envs, workers)
-    env = build(impl, num_envs, workers)
+    env = build(impl, num_envs, workers, overlapped)
     actions = actions_of(num_envs)
-    tag(impl, case_of(num_envs, workers), actions.size)
+    tag(impl, case_of(num_envs, workers, overlapped), actions.size)
     benchmark.pedantic(play, (env.step, actions), rounds=2, warmup_rounds=1)
     env.close()
 
 
 @pytest.mark.benchmark(group="env_step_cpu")
-@pytest.mark.parametrize(("num_envs", "workers"), CASES)
+@pytest.mark.parametrize(("num_envs", "workers", "overlapped"), CASES)
 @pytest.mark.parametrize("impl", IMPLS)
-def test_env_step_cpu(benchmark: Any, tag: Any, impl: str, num_envs: int, workers: int, turn: int) -> None:
+def test_env_step_cpu(
+    benchmark: Any, tag: Any, impl: str, num_envs: int, workers: int, overlapped: bool, turn: int
+) -> None:
     skip_impossible(impl, workers)
     assert_same_play(num_envs, workers)
-    env = build(impl, num_envs, workers)
+    env = build(impl, num_envs, workers, overlapped)
     actions = actions_of(num_envs)
-    tag(impl, case_of(num_envs, workers), actions.size)
+    tag(impl, case_of(num_envs, workers, overlapped), actions.size)
     play(env.step, actions)
     before = cpu_seconds(env)
     benchmark.pedantic(play, (env.step, actions), rounds=2)

@@ -52,7 +52,7 @@ class Ours:
         self.buffer.add(frames, self.zero, self.reward, self.no, self.no, begins)
 
     def sample(self, batch: int) -> Stacks:
-        out = self.out.setdefault(batch, Batch.empty(batch))
+        out = self.out.setdefault(batch, Batch.empty(batch, windows=True))
         self.buffer.sample(batch, out=out)
         return out.obs, out.next_obs
 

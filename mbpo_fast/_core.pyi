@@ -73,6 +73,18 @@ class FrameRing:
         discount: numpy.typing.NDArray[numpy.float32],
         terminated: numpy.typing.NDArray[numpy.bool],
     ) -> None: ...
+    def gather_windows(
+        self,
+        ids: numpy.typing.NDArray[numpy.int64],
+        gamma: typing.SupportsFloat | typing.SupportsIndex,
+        context: typing.SupportsIndex,
+        padding: typing.Any,
+        window: numpy.typing.NDArray[numpy.uint8],
+        action: numpy.typing.NDArray[numpy.int64],
+        reward: numpy.typing.NDArray[numpy.float32],
+        discount: numpy.typing.NDArray[numpy.float32],
+        terminated: numpy.typing.NDArray[numpy.bool],
+    ) -> None: ...
     def import_slots(self, segment: dict[str, numpy.ndarray], from_slot: typing.SupportsIndex) -> None: ...
     def outcomes(
         self,

@@ -95,6 +95,24 @@ void gather(const FrameRing& ring, const Ids& ids, const Integer& n_step, double
   ring.gather(rows, batch, spec, out);
 }
 
+void gather_windows(const FrameRing& ring, const Ids& ids, double gamma, const Integer& context,
+                    const py::object& padding, const Bytes& window, const Ids& action,
+                    const Array<float>& reward, const Array<float>& discount, const Flags& terminated) {
+  constexpr const char* op = "FrameRing.gather_windows";
+  const GatherSpec spec{1, gamma, int64(op, "context", context), padding_of(op, padding)};
+  check_context(op, spec.context);
+  const py::ssize_t batch = length(op, "ids", ids);
+  const std::int64_t* rows = read(op, "ids", ids, {batch});
+  const GatherOut out{write(op, "window", window, {batch, spec.context + 1, ring.height(), ring.width()}),
+                      nullptr,
+                      write(op, "action", action, {batch}),
+                      write(op, "reward", reward, {batch}),
+                      write(op, "discount", discount, {batch}),
+                      write_flags(op, "terminated", terminated, {batch})};
+  const py::gil_scoped_release release;
+  ring.gather(rows, batch, spec, out);
+}
+
 void outcomes(const FrameRing& ring, const Ids& ids, const Array<float>& reward, const Flags& terminated) {
   constexpr const char* op = "FrameRing.outcomes";
   const py::ssize_t batch = length(op, "ids", ids);
@@ -179,6 +197,8 @@ void bind_frame_ring(py::module_& module) {
       .def("valid_ids", &valid_ids, arg("n_step"), arg("context"), arg("split"))
       .def("gather", &gather, arg("ids"), arg("n_step"), arg("gamma"), arg("context"), arg("padding"),
            arg("obs"), arg("next_obs"), arg("action"), arg("reward"), arg("discount"), arg("terminated"))
+      .def("gather_windows", &gather_windows, arg("ids"), arg("gamma"), arg("context"), arg("padding"),
+           arg("window"), arg("action"), arg("reward"), arg("discount"), arg("terminated"))
       .def("outcomes", &outcomes, arg("ids"), arg("reward"), arg("terminated"))
       .def("stacks", &stacks, arg("ids"), arg("context"), arg("padding"), arg("out"))
       .def("export_slots", &export_slots, arg("from_slot"), arg("to_slot"))

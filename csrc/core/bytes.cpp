@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
+#include <new>
 #include <stdexcept>
 #include <system_error>
 #include <vector>
@@ -22,8 +22,15 @@ namespace {
 }  // namespace
 
 Bytes::Bytes(std::int64_t size, const std::string& folder) {
+  mapped_ = static_cast<std::size_t>(size);
   if (folder.empty()) {
-    data_ = new std::uint8_t[static_cast<std::size_t>(size)];
+    void* memory = ::mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
+    // Draws go anywhere: with small pages each would miss the TLB some ten times.
+    ::madvise(memory, mapped_, MADV_HUGEPAGE);
+#endif
+    data_ = static_cast<std::uint8_t*>(memory);
     return;
   }
   std::string pattern = folder + "/mbpo_fast-frames-XXXXXX";
@@ -34,24 +41,17 @@ Bytes::Bytes(std::int64_t size, const std::string& folder) {
   ::unlink(name.data());
   // Blocks are reserved now: a full disk is an error here, not a crash at some later write.
   const int error = ::posix_fallocate(file, 0, size);
-  void* memory =
-      error ? MAP_FAILED
-            : ::mmap(nullptr, static_cast<std::size_t>(size), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  void* memory = error ? MAP_FAILED : ::mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
   const int map_error = error ? error : errno;
   ::close(file);
   if (memory == MAP_FAILED) fail_in(folder, map_error);
-  mapped_ = static_cast<std::size_t>(size);
   // Draws go anywhere: reading ahead would only evict.
   ::madvise(memory, mapped_, MADV_RANDOM);
   data_ = static_cast<std::uint8_t*>(memory);
 }
 
 Bytes::~Bytes() {
-  if (mapped_) {
-    ::munmap(data_, mapped_);
-  } else {
-    delete[] data_;
-  }
+  ::munmap(data_, mapped_);
 }
 
 }  // namespace mbpo_fast

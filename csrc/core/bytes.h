@@ -10,7 +10,7 @@ namespace mbpo_fast {
 // is gone when the process ends, however it ends.
 class Bytes {
  public:
-  // Throws std::bad_alloc, or std::runtime_error where the folder cannot hold such a file.
+  // size >= 1. Throws std::bad_alloc, or std::runtime_error where the folder cannot hold such a file.
   Bytes(std::int64_t size, const std::string& folder);
   ~Bytes();
   Bytes(const Bytes&) = delete;
@@ -20,7 +20,7 @@ class Bytes {
 
  private:
   std::uint8_t* data_ = nullptr;
-  std::size_t mapped_ = 0;  // 0: on the heap
+  std::size_t mapped_ = 0;
 };
 
 }  // namespace mbpo_fast

@@ -199,6 +199,7 @@ void FrameRing::gather(const std::int64_t* ids, std::int64_t batch, const Gather
   check_n_step(op, spec.n_step);
   check_gamma(op, spec.gamma);
   check_context(op, spec.context);
+  MBPO_CHECK(out.next_obs || spec.n_step == 1, op, "n_step 1 for windows", spec.n_step);
   std::vector<std::int64_t> wanted(ids, ids + batch);
   std::vector<Row> rows;
   rows.reserve(wanted.size());
@@ -211,8 +212,13 @@ void FrameRing::gather(const std::int64_t* ids, std::int64_t batch, const Gather
   const std::int64_t stack_bytes = spec.context * frame_bytes_;
   for (std::int64_t b = 0; b < batch; ++b) {
     const Row& row = rows[static_cast<std::size_t>(b)];
-    copy_stack(row.lane, row.start, spec.context, spec.padding, out.obs + b * stack_bytes);
-    copy_stack(row.lane, row.start + row.steps, spec.context, spec.padding, out.next_obs + b * stack_bytes);
+    if (out.next_obs) {
+      copy_stack(row.lane, row.start, spec.context, spec.padding, out.obs + b * stack_bytes);
+      copy_stack(row.lane, row.start + row.steps, spec.context, spec.padding, out.next_obs + b * stack_bytes);
+    } else {
+      const std::int64_t window_bytes = stack_bytes + frame_bytes_;
+      copy_stack(row.lane, row.start + 1, spec.context + 1, spec.padding, out.obs + b * window_bytes);
+    }
     out.action[b] = actions_[at(row.lane, row.start + 1)];
     out.reward[b] = row.reward;
     out.discount[b] = row.discount;

@@ -21,7 +21,8 @@ struct GatherSpec {
   Padding padding;
 };
 
-// Buffers of the caller: B rows each, stacks [B, context, height, width].
+// Buffers of the caller: B rows each, stacks [B, context, height, width]. With n_step 1 the two stacks of a
+// row overlap: where next_obs is null, obs takes windows [B, context + 1, height, width] that hold both.
 struct GatherOut {
   std::uint8_t* obs;
   std::uint8_t* next_obs;

@@ -24,6 +24,8 @@ class Batch:
         terminated: bool [B], whether step k ended the episode for real. A truncated step is not terminated.
         ids: int64 [B], the transitions' ids in the buffer that they came from.
         weight: float32 [B], the factor of the row's loss: 1 unless the draw was prioritised.
+        window: uint8 [B, C + 1, H, W] or None. With n_step 1 a row's two stacks overlap in C - 1 frames: here
+            `obs` and `next_obs` are views of it, its first C frames and its last, and a third less is copied.
 
     """
 
@@ -35,6 +37,7 @@ class Batch:
     terminated: npt.NDArray[np.bool_]
     ids: npt.NDArray[np.int64]
     weight: npt.NDArray[np.float32]
+    window: npt.NDArray[np.uint8] | None = None
 
     @classmethod
     def empty(
@@ -43,24 +46,27 @@ class Batch:
         context: int = 4,
         frame_shape: tuple[int, int] = (84, 84),
         *,
+        windows: bool = False,
         allocate: Callable[[tuple[int, ...], DTypeLike], Array] = np.empty,
     ) -> "Batch":
         """Room for `batch` transitions with stacks of `context` frames; the contents are undefined.
 
-        `allocate` gives the memory, for example page-locked memory for copies to a GPU (`pinned_memory`).
+        With `windows` it takes rows of n_step 1 alone. `allocate` gives the memory, for example page-locked memory for copies to a GPU (`pinned_memory`).
         """
         if batch < 1 or context < 1:
             raise ValueError(f"[Batch.empty] expected batch and context >= 1, got {batch} and {context}")
         stack = (batch, context, *frame_shape)
+        window = allocate((batch, context + 1, *frame_shape), np.uint8) if windows else None
         return cls(
-            obs=allocate(stack, np.uint8),
-            next_obs=allocate(stack, np.uint8),
+            obs=allocate(stack, np.uint8) if window is None else window[:, :-1],
+            next_obs=allocate(stack, np.uint8) if window is None else window[:, 1:],
             action=allocate((batch,), np.int64),
             reward=allocate((batch,), np.float32),
             discount=allocate((batch,), np.float32),
             terminated=allocate((batch,), np.bool_),
             ids=allocate((batch,), np.int64),
             weight=allocate((batch,), np.float32),
+            window=window,
         )
 
     def arrays(self) -> dict[str, Array]:
@@ -81,7 +87,8 @@ class Batch:
 
     def __getitem__(self, rows: slice) -> "Batch":
         """The rows of a slice as a Batch over the same memory."""
-        return Batch(**{name: array[rows] for name, array in self.arrays().items()})
+        window = None if self.window is None else self.window[rows]
+        return Batch(**{name: array[rows] for name, array in self.arrays().items()}, window=window)
 
 
 def pinned_memory(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
@@ -94,11 +101,16 @@ def pinned_memory(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
 
 
 def room_for(
-    ids: npt.NDArray[np.int64], context: int, frame_shape: tuple[int, int], out: Batch | None
+    ids: npt.NDArray[np.int64],
+    context: int,
+    frame_shape: tuple[int, int],
+    out: Batch | None,
+    *,
+    windows: bool = False,
 ) -> Batch:
-    """`out` where it has a row for every id, a new batch where it is None."""
+    """`out` where it has a row for every id, a new batch, with `windows` or without, where it is None."""
     if out is None:
-        return Batch.empty(len(ids), context, frame_shape)
+        return Batch.empty(len(ids), context, frame_shape, windows=windows)
     if out.ids.shape != ids.shape:
         raise ValueError(f"[gather] expected out with {len(ids)} rows, got {len(out)}")
     return out

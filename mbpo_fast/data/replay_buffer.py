@@ -182,20 +182,15 @@ class ReplayBuffer:
         The return runs over `n_step` steps, fewer where the episode ends before. ValueError where an id is
         not valid for `n_step` and `context`: not stored (any more), or fewer than n slots from the end.
         """
-        out = room_for(ids, context, self.frame_shape, out)
-        self._ring.gather(
-            ids,
-            n_step,
-            gamma,
-            context,
-            self.padding_type,
-            out.obs,
-            out.next_obs,
-            out.action,
-            out.reward,
-            out.discount,
-            out.terminated,
-        )
+        out = room_for(ids, context, self.frame_shape, out, windows=n_step == 1)
+        columns = (out.action, out.reward, out.discount, out.terminated)
+        if out.window is None:
+            stacks = (out.obs, out.next_obs)
+            self._ring.gather(ids, n_step, gamma, context, self.padding_type, *stacks, *columns)
+        elif n_step == 1:
+            self._ring.gather_windows(ids, gamma, context, self.padding_type, out.window, *columns)
+        else:
+            raise ValueError(f"[gather] expected out without windows for n_step {n_step}, got windows")
         out.ids[:] = ids
         out.weight[:] = 1.0
         return out

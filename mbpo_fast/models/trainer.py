@@ -123,7 +123,7 @@ class ModelTrainer:
 
     def _tensors(self, rows: TransitionRows) -> tuple[Tensor, ...]:
         arrays = (rows.obs, rows.action, rows.next_obs[:, -1], rows.reward, rows.terminated)
-        return tuple(torch.from_numpy(np.ascontiguousarray(x)).to(self.model.device) for x in arrays)
+        return tuple(torch.from_numpy(x).to(self.model.device) for x in arrays)
 
     def _member_scores(self, rows: TransitionRows | None) -> NDArray[np.float64]:
         """Held-out score of each member f64 [E], lower is better; NaN without held-out rows."""

@@ -206,3 +206,26 @@ def test_reading_while_another_thread_adds(add_row):
     for reader in readers:
         reader.join()
     assert not errors
+
+
+@pytest.mark.parametrize("padding_type", ["reset", "zero"])
+@pytest.mark.parametrize("context", [1, 3, 6])
+def test_windows_hold_the_same_stacks(padding_type, context):
+    buffer = ReplayBuffer(60, 2, frame_shape=(4, 4), padding_type=padding_type)
+    rng = np.random.default_rng(0)
+    for step in range(50):
+        frame, first = rng.integers(0, 256, (2, 4, 4), np.uint8), np.full(2, step % 7 == 0)
+        truncated = np.full(2, step % 7 == 6)
+        buffer.add(frame, np.zeros(2, int), rng.random(2), np.zeros(2, bool), truncated, first)
+    ids = buffer.valid_ids(context=context)
+    apart = buffer.gather(ids, context=context, out=Batch.empty(len(ids), context, (4, 4)))
+    joined = buffer.gather(ids, context=context)
+    assert apart.window is None
+    assert joined.window is not None
+    for name, column in apart.arrays().items():
+        assert np.array_equal(getattr(joined, name), column), name
+    half = joined[3:9]
+    assert np.shares_memory(half.obs, joined.window)
+    assert np.array_equal(half.window, joined.window[3:9])
+    with pytest.raises(ValueError, match="expected out without windows for n_step 2"):
+        buffer.gather(ids[:4], 2, context=context, out=joined[:4])

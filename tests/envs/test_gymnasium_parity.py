@@ -50,6 +50,42 @@ def test_2000_steps_equal(env_id, games, padding_type):
     theirs.close()
 
 
+# Carnival, Pooyan, JourneyEscape and AirRaid have other heights; the last four have other palettes or screens.
+GAMES = ["Carnival", "Pooyan", "JourneyEscape", "AirRaid", "Pong", "Seaquest", "Qbert", "MsPacman", "Freeway"]
+GAMES += ["Boxing", "BeamRider", "Tennis"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("game", GAMES)
+def test_2000_steps_of_other_games_equal(game):
+    env_id = f"{game}NoFrameskip-v4"
+    ours = make_env(env_id, **PLAIN)
+    theirs = gymnasium_env(env_id, "reset")
+    games = assert_equal_play(ours, theirs, 2000, len(ours.action_meanings))
+    # The games that random play loses well within 2,000 steps.
+    assert games >= 1 or game in (
+        "Pong",
+        "Tennis",
+        "Freeway",
+        "Boxing",
+        "Carnival",
+        "Pooyan",
+        "JourneyEscape",
+    )
+    theirs.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("game", ["SpaceInvaders", "Pooyan", "Qbert"])
+def test_v5_is_equal_through_whole_games(game):
+    ours = make_env(f"ALE/{game}-v5", **PLAIN)
+    theirs = gymnasium_env(f"ALE/{game}-v5", "reset")
+    theirs.unwrapped.ale.setInt("random_seed", ours._lane.game._ale.getInt("random_seed"))
+    theirs.unwrapped.load_game()
+    assert_equal_play(ours, theirs, 2000, len(ours.action_meanings))
+    theirs.close()
+
+
 @pytest.mark.parametrize("frame_skip", [1, 2, 3])
 def test_other_skips_and_scaled_observations_equal(frame_skip):
     env_id = "SpaceInvadersNoFrameskip-v4"
