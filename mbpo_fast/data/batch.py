@@ -51,7 +51,8 @@ class Batch:
     ) -> "Batch":
         """Room for `batch` transitions with stacks of `context` frames; the contents are undefined.
 
-        With `windows` it takes rows of n_step 1 alone. `allocate` gives the memory, for example page-locked memory for copies to a GPU (`pinned_memory`).
+        With `windows` it takes rows of n_step 1 alone. `allocate` gives the memory, for example page-locked
+        memory for copies to a GPU (`pinned_memory`).
         """
         if batch < 1 or context < 1:
             raise ValueError(f"[Batch.empty] expected batch and context >= 1, got {batch} and {context}")

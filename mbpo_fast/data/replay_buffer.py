@@ -183,10 +183,10 @@ class ReplayBuffer:
         not valid for `n_step` and `context`: not stored (any more), or fewer than n slots from the end.
         """
         out = room_for(ids, context, self.frame_shape, out, windows=n_step == 1)
-        columns = (out.action, out.reward, out.discount, out.terminated)
+        columns: tuple[Any, ...] = (out.action, out.reward, out.discount, out.terminated)
         if out.window is None:
-            stacks = (out.obs, out.next_obs)
-            self._ring.gather(ids, n_step, gamma, context, self.padding_type, *stacks, *columns)
+            columns = (out.obs, out.next_obs, *columns)
+            self._ring.gather(ids, n_step, gamma, context, self.padding_type, *columns)
         elif n_step == 1:
             self._ring.gather_windows(ids, gamma, context, self.padding_type, out.window, *columns)
         else:

@@ -50,7 +50,7 @@ def test_2000_steps_equal(env_id, games, padding_type):
     theirs.close()
 
 
-# Carnival, Pooyan, JourneyEscape and AirRaid have other heights; the last four have other palettes or screens.
+# Carnival, Pooyan, JourneyEscape and AirRaid have screens of other heights.
 GAMES = ["Carnival", "Pooyan", "JourneyEscape", "AirRaid", "Pong", "Seaquest", "Qbert", "MsPacman", "Freeway"]
 GAMES += ["Boxing", "BeamRider", "Tennis"]
 
