@@ -6,7 +6,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --no-input --quiet
 SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow learning lint format stubs bench sanitize clean
+.PHONY: help quickstart test test-slow learning lint format stubs docs bench sanitize clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -60,6 +60,11 @@ define write_stubs
 	$(BIN)/ruff format --quiet --config pyproject.toml $(1)/mbpo_fast/_core.pyi
 endef
 
+docs: $(VENV)/.runtime ## build the documentation into build/site
+	$(PIP) install -c constraints.txt -e ".[docs]"
+	$(BIN)/python tools/docs_pages.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 bench: $(VENV)/.dev ## measure beside the peers
 	$(PIP) install -c constraints.txt -e ".[bench]"
 	$(BIN)/mbpo-fast bench
@@ -69,14 +74,14 @@ sanitize: ## the core's tests under ASan + UBSan, then under TSan
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so.6)" \
 	  ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc .venv-asan/bin/pytest tests/ops tests/data
 	$(call sanitized,tsan,thread)
-	LD_PRELOAD="$$(gcc -print-file-name=libtsan.so)" .venv-tsan/bin/pytest tests/data -k thread
+	LD_PRELOAD="$$(gcc -print-file-name=libtsan.so)" .venv-tsan/bin/pytest tests/ops tests/data -k thread
 
 # A virtual environment of its own with an instrumented core; its tests need no torch.
 , := ,
 define sanitized
 	$(PYTHON) -m venv .venv-$(1)
 	.venv-$(1)/bin/pip install -q -c constraints.txt numpy pytest pytest-benchmark hypothesis \
-	  opencv-python-headless gymnasium pydantic
+	  opencv-python-headless gymnasium pydantic safetensors ale-py
 	.venv-$(1)/bin/pip install -q --no-deps -e . -C build-dir=build/$(1) \
 	  -C cmake.build-type=RelWithDebInfo -C cmake.define.MBPO_FAST_SANITIZE="$(2)"
 endef

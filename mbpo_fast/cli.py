@@ -1,15 +1,16 @@
 """The `mbpo-fast` command. Heavy modules are imported where they are used, so that `--help` is quick."""
 
 import os
-import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
 from mbpo_fast import __version__
+from mbpo_fast.commands.agent_words import agent_folder, plain_words
+from mbpo_fast.commands.common import load_settings, print_rows, run_name, slug
 from mbpo_fast.errors import UsageError
 
 Configs = Annotated[
@@ -17,13 +18,17 @@ Configs = Annotated[
 ]
 # `--training.real-ratio 0.1` reaches the commands as `--set=training.real-ratio=0.1`.
 Overrides = Annotated[list[str] | None, Parameter(name="--set", show=False, negative=())]
+_SWITCH: dict[str, Any] = {"negative": (), "show_default": False}
 DEFAULT_CONFIG = "mbpo"
 _TAKE_SETTINGS = (["train"], ["info"], ["config", "show"])
 _SHORT_KEYS = ("device", "threads")
 _EXTRAS = {
     "atari": ("ale_py", "Atari games"),
     "tensorboard": ("tensorboard", "TensorBoard events"),
+    "sweep": ("optuna", "sweeps on this machine"),
     "video": ("av", "mp4 videos; without it they are GIFs"),
+    "wandb": ("wandb", "tracking by Weights & Biases"),
+    "hub": ("huggingface_hub", "policies on the Hugging Face Hub"),
 }
 
 app = App(
@@ -34,6 +39,15 @@ app = App(
 )
 config_app = App(name="config", help="Show settings, or list all of them.")
 app.command(config_app)
+app.command(
+    "mbpo_fast.commands.evaluate:evaluate", name="eval", help="Play whole games with a trained agent."
+)
+app.command(
+    "mbpo_fast.commands.export:export",
+    name="export",
+    help="Save a trained policy as a folder: card, settings, weights.",
+)
+app.command("mbpo_fast.commands.push:push", name="push", help="Send a policy folder to the Hugging Face Hub.")
 
 
 @app.command
@@ -42,56 +56,31 @@ def train(
     config: Configs | None = None,
     run: Annotated[Path | None, Parameter(help="Run folder; default: runs/CONFIG-ENV-sSEED.")] = None,
     seed: Annotated[int | None, Parameter(help="Root of all random numbers.")] = None,
+    track: Annotated[
+        Literal["wandb"] | None, Parameter(help="Log to Weights & Biases too; offline without a key.")
+    ] = None,
+    dry_run: Annotated[
+        bool, Parameter(help="Check everything, print what would run, and stop.", **_SWITCH)
+    ] = False,
     overrides: Overrides = None,
 ) -> int:
     """Train an agent. The same command goes on where it stopped.
 
-    Every setting that `mbpo-fast config schema` lists is an option too: --training.real-ratio 0.1
+    Every setting is an option too, such as --training.real-ratio 0.1
+    The list of them: mbpo-fast config schema
     """
+    from mbpo_fast.training.dry_run import describe_run
     from mbpo_fast.training.run import train as run_training
 
     names = config or [DEFAULT_CONFIG]
-    settings = _load(names, overrides, seed)
-    name = _slug("-".join(Path(source).stem for source in names))
-    run_dir = run or Path("runs") / f"{name}-{_slug(settings.env.id)}-s{settings.seed}"
-    return run_training(settings, run_dir, config_name=name)
-
-
-@app.command(name="eval")
-def evaluate(
-    run: Annotated[Path, Parameter(help="A run folder, or one of its checkpoints.")],
-    /,
-    *,
-    episodes: Annotated[int, Parameter(help="Whole games to play.")] = 100,
-    seed: Annotated[int, Parameter(help="Seed of the games.")] = 0,
-    epsilon: Annotated[float | None, Parameter(help="Exploration; default: the run's setting.")] = None,
-    env: Annotated[str | None, Parameter(help="Play this environment id instead of the run's.")] = None,
-    num_envs: Annotated[int, Parameter(help="Games played side by side.")] = 16,
-    json: Annotated[Path | None, Parameter(help="Write the result to this file too.")] = None,
-) -> int:
-    """Play whole games with a trained agent."""
-    _require("--episodes", episodes, episodes >= 1, "at least 1")
-    _require("--num-envs", num_envs, num_envs >= 1, "at least 1")
-    _require("--seed", seed, 0 <= seed < 2**31, "0 to 2147483647")
-    _require("--epsilon", epsilon, epsilon is None or 0 <= epsilon <= 1, "0 to 1")
-    _require("--json", json, json is None or json.parent.is_dir(), "a file in a folder that exists")
-    from mbpo_fast.training.frozen import evaluate_run
-
-    result = evaluate_run(run, episodes=episodes, seed=seed, epsilon=epsilon, env_id=env, num_envs=num_envs)
-    if json is not None:
-        _write_json(json, result)
-    low, high = result["ci95"]
-    _print_rows(
-        [
-            ("mean score", f"{result['mean']:.1f}"),
-            ("95 % interval", f"{low:.1f} to {high:.1f}"),
-            ("median", f"{result['median']:.1f}"),
-            ("range", f"{result['min']:.1f} to {result['max']:.1f}"),
-            ("games", f"{result['episodes']}, {result['distinct_games']} of them distinct"),
-            ("protocol", result["protocol"]),
-        ]
-    )
-    return 0
+    tracked = [f"track.to={track}"] if track else []
+    settings = load_settings(names, [*(overrides or ()), *tracked], seed)
+    own = Path("runs") / f"{run_name(names)}-{slug(settings.env.id)}-s{settings.seed}"
+    run_dir = run or agent_folder() or own
+    if dry_run:
+        print_rows(describe_run(settings, run_dir))
+        return 0
+    return run_training(settings, run_dir, config_name=run_name(names))
 
 
 @app.command
@@ -107,7 +96,7 @@ def verify_env(
     from mbpo_fast.envs.verify import verify_env as checks
 
     rows = checks(env_id)
-    _print_rows(
+    print_rows(
         ("ok " if ok else "BAD", what, value if ok else f"{value}, expected {expected}")
         for what, value, expected, ok in rows
     )
@@ -123,7 +112,7 @@ def verify_env(
 @app.command
 def info(
     *,
-    model: Annotated[bool, Parameter(help="Show the networks of a configuration.", negative=())] = False,
+    model: Annotated[bool, Parameter(help="Show the networks of a configuration.", **_SWITCH)] = False,
     config: Configs | None = None,
     overrides: Overrides = None,
 ) -> int:
@@ -131,10 +120,10 @@ def info(
     if model:
         from mbpo_fast.training.build import describe_networks
 
-        rows = describe_networks(_load(config or [DEFAULT_CONFIG], overrides))
-        _print_rows([tuple(rows[0]), *(tuple(str(cell) for cell in row.values()) for row in rows)])
+        rows = describe_networks(load_settings(config or [DEFAULT_CONFIG], overrides))
+        print_rows([tuple(rows[0]), *(tuple(str(cell) for cell in row.values()) for row in rows)])
     else:
-        _print_rows(_installed())
+        print_rows(_installed())
     return 0
 
 
@@ -143,7 +132,7 @@ def show(*, config: Configs | None = None, overrides: Overrides = None) -> int:
     """Print every setting of a configuration as YAML."""
     from mbpo_fast.config import resolved_yaml
 
-    print(resolved_yaml(_load(config or [DEFAULT_CONFIG], overrides)), end="")
+    print(resolved_yaml(load_settings(config or [DEFAULT_CONFIG], overrides)), end="")
     return 0
 
 
@@ -165,23 +154,32 @@ def bench(
     """Measure speed beside other libraries; needs a source checkout."""
     from mbpo_fast.benchmarks import run_benchmarks
 
-    _print_rows(run_benchmarks(group))
+    print_rows(run_benchmarks(group))
     return 0
 
 
+app.command(
+    "mbpo_fast.commands.report:report",
+    name="report",
+    help="Write one page about a run, or that compares runs.",
+)
+app.command("mbpo_fast.commands.sweep:sweep", name="sweep", help="Train many runs over a space of settings.")
+
+
 @app.command
-def report(
-    run: Annotated[Path, Parameter(help="A run folder.")],
-    /,
+def completion(
     *,
+    shell: Annotated[
+        Literal["bash", "zsh", "fish"] | None, Parameter(help="Default: the shell in use.")
+    ] = None,
     output: Annotated[
-        Path | None, Parameter(name=["--output", "-o"], help="File to write; default RUN/report.html.")
+        Path | None, Parameter(name=["--output", "-o"], help="Only write the script, to this file.")
     ] = None,
 ) -> int:
-    """Write a run's report, also while it trains."""
-    from mbpo_fast.training.report import write_report
+    """Let the Tab key complete commands and settings."""
+    from mbpo_fast.commands.completion import install_completion
 
-    print(write_report(run, output))
+    print("\n".join(install_completion(app, _TAKE_SETTINGS, shell, output)))
     return 0
 
 
@@ -221,7 +219,7 @@ def _with_overrides(tokens: list[str]) -> list[str]:
     if tokens[:1] not in _TAKE_SETTINGS and tokens[:2] not in _TAKE_SETTINGS:
         return tokens
     rewritten = []
-    rest = iter(tokens)
+    rest = iter(plain_words(tokens))
     for token in rest:
         key, equals, value = token[2:].partition("=")
         if not token.startswith("--") or not ("." in key or key in _SHORT_KEYS):
@@ -232,36 +230,6 @@ def _with_overrides(tokens: list[str]) -> list[str]:
             raise UsageError(f"--{key}: expected a value after it")
         rewritten.append(f"--set={key}={value}")
     return rewritten
-
-
-def _load(sources: Sequence[str], overrides: Iterable[str] | None, seed: int | None = None) -> Any:
-    from mbpo_fast.config import load_config
-
-    values = dict(item.partition("=")[::2] for item in overrides or ())
-    return load_config(sources, values if seed is None else values | {"seed": str(seed)})
-
-
-def _require(option: str, value: object, fulfilled: bool, expected: str) -> None:
-    if not fulfilled:
-        raise UsageError(f"{option}: expected {expected}, got {value}")
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "run"
-
-
-def _print_rows(rows: Iterable[Sequence[str]]) -> None:
-    """Columns of text, aligned by spaces; the last one is as long as it likes."""
-    table = [[str(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)][:-1]
-    for row in table:
-        print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]))
-
-
-def _write_json(path: Path, content: Any) -> None:
-    import json
-
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def _write_frames(env_id: str, folder: Path) -> list[Path]:

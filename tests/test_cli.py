@@ -113,6 +113,11 @@ def test_help_fits_a_screen_and_points_to_the_settings(run: Any) -> None:
         (["eval", "nowhere"], "nowhere"),
         (["eval", "nowhere", "--episodes", "0"], "--episodes: expected at least 1, got 0"),
         (["eval", "nowhere", "--epsilon", "2"], "--epsilon: expected 0 to 1, got 2"),
+        (["eval", "nowhere", "--workers", "-1"], "--workers: expected at least 0, got -1"),
+        (["eval", "nowhere", "--video", "a.avi"], "--video: expected a file that ends in .mp4 or .gif"),
+        (["export", "nowhere", "there"], "nowhere: expected a run, a checkpoint or a policy folder"),
+        (["push", "nowhere", "someone/something"], "nowhere: expected a policy folder, found no config.json"),
+        (["train", "--track", "wandbb"], "--track"),
         (["eval", "nowhere", "--seed", "-3"], "--seed: expected 0 to 2147483647, got -3"),
         (["eval", "nowhere", "--training.x", "1"], "--training.x"),
         (["report", "nowhere"], "nowhere: expected a run folder"),
@@ -296,34 +301,55 @@ def test_eval_prints_a_table_and_writes_json(run: Any, monkeypatch: pytest.Monke
     ]
     assert json.loads(Path("out.json").read_text()) == RESULT
     options = {"episodes": 3, "seed": 5, "epsilon": 0.1, "env_id": None, "num_envs": 16}
-    assert asked == [(Path("r"), options)]
+    assert asked == [(Path("r"), options | {"workers": None, "video": None})]
     assert "nowhere" in mistake(run("eval", "r", "--json", "nowhere/out.json"))
     assert len(asked) == 1  # the games are not played when their result has no place
 
 
 def test_report_command(run: Any) -> None:
     folder = claimed_run()
+    assert mistake(run("report", str(folder))) == f"{folder}: expected metrics, found none yet"
+    (folder / "metrics.jsonl").write_text('{"step": 100, "rollout/ep_rew_mean": 7.0}\n')
     assert run("report", str(folder)).out == f"{folder}/report.html\n"
     assert run("report", str(folder), "-o", "mine.html").code == 0
     assert Path("mine.html").read_text().startswith("<!doctype html>")
     assert "nowhere" in mistake(run("report", str(folder), "-o", "nowhere/mine.html"))
+    assert "--label" in mistake(run("report", str(folder), "--label", "mine"))
+    assert "--threshold: expected a score, got nan" in mistake(
+        run("report", str(folder), "--threshold", "nan")
+    )
+
+
+def test_report_command_compares_runs(run: Any) -> None:
+    folders = [claimed_run().rename(f"runs/{name}") for name in ("a", "b")]
+    for folder in folders:
+        (folder / "metrics.jsonl").write_text('{"step": 100, "rollout/ep_rew_mean": 7.0}\n')
+    assert "expected another seed" in mistake(run("report", *map(str, folders)))
+    settings = folders[1] / "config.yaml"
+    settings.write_text(settings.read_text().replace("gamma: 0.99", "gamma: 0.9"))
+    options = ("--label", "patient", "--label", "hasty", "--threshold", "5", "--threshold", "3")
+    assert run("report", *map(str, folders), *options).out == "report.html\n"
+    page = Path("report.html").read_text()
+    assert "2 arms on Catch" in page
+    assert "patient" in page
+    assert page.index("<td>3</td>") < page.index("<td>5</td>")
 
 
 def test_unforeseen_system_errors_are_one_line(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mbpo_fast.training import report
+    from mbpo_fast.training import reports
 
     def fail(error: BaseException) -> Any:
-        def write_report(path: Path, output: Path | None) -> Path:
+        def write_report(path: Path, output: Path | None, thresholds: list[float]) -> Path:
             raise error
 
         return write_report
 
-    monkeypatch.setattr(report, "write_report", fail(OSError(28, "No space left on device", "x/y")))
+    monkeypatch.setattr(reports, "write_report", fail(OSError(28, "No space left on device", "x/y")))
     full = run("report", "r")
     assert (full.code, full.err) == (1, "mbpo-fast: error: x/y: No space left on device\n")
-    monkeypatch.setattr(report, "write_report", fail(UsageError("two\n lines")))
+    monkeypatch.setattr(reports, "write_report", fail(UsageError("two\n lines")))
     assert mistake(run("report", "r")) == "two lines"
-    monkeypatch.setattr(report, "write_report", fail(KeyboardInterrupt()))
+    monkeypatch.setattr(reports, "write_report", fail(KeyboardInterrupt()))
     assert run("report", "r").code == 130
 
 

@@ -195,3 +195,13 @@ class DDQN:
         self.target.load_state_dict(state["target"])
         load_optimizer_state(self.optimizer, state["optimizer"])
         self.gradient_steps = int(state["gradient_steps"])
+
+    def policy_state_dict(self) -> dict[str, Tensor]:
+        """Weights of the network that acts: all that a frozen policy needs."""
+        acting = self.target if self.config.act_with_target else self.online
+        return dict(acting.state_dict())
+
+    def load_policy_state_dict(self, weights: Mapping[str, Tensor]) -> None:
+        """Inverse of `policy_state_dict`, to act and not to learn on; RuntimeError for other weights."""
+        self.online.load_state_dict(weights)
+        self.target.load_state_dict(weights)

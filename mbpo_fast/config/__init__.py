@@ -1,6 +1,7 @@
 """Settings: their schema, and the loader of YAML files and command-line overrides."""
 
 from mbpo_fast.config.loader import (
+    SchemaRow,
     config_schema_rows,
     differences,
     load_config,
@@ -9,4 +10,12 @@ from mbpo_fast.config.loader import (
 )
 from mbpo_fast.config.schema import Config
 
-__all__ = ["Config", "config_schema_rows", "differences", "load_config", "preset_names", "resolved_yaml"]
+__all__ = [
+    "Config",
+    "SchemaRow",
+    "config_schema_rows",
+    "differences",
+    "load_config",
+    "preset_names",
+    "resolved_yaml",
+]

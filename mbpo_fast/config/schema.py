@@ -1,6 +1,6 @@
 """The tree of settings: the loops' own groups, and the groups of the classes that they build."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -116,7 +116,23 @@ class CheckpointConfig(Settings):
 class VideoConfig(Settings):
     """Videos of games; may differ on resume."""
 
+    every: int = Field(
+        50, ge=0, description="training games between videos of a game by the policy as it is then; 0: none"
+    )
+    evaluations: bool = Field(True, description="a video of one game of every evaluation while training")
     final: bool = Field(True, description="a video of one game of the final evaluation")
+
+
+class TrackConfig(Settings):
+    """Where metrics go beside the run folder; may differ on resume. Keys are never settings."""
+
+    to: Literal["wandb"] | None = Field(None, description="`--track wandb`; null: the run folder alone")
+    mode: Literal["auto", "online", "offline"] = Field(
+        "auto", description="auto: online when a key is found; offline needs no key and no network"
+    )
+    project: str = Field("mbpo_fast", min_length=1, description="W&B project")
+    entity: str | None = Field(None, description="W&B user or team; null: the key's own")
+    group: str | None = Field(None, description="W&B group, such as one for all seeds of an arm")
 
 
 class Config(Settings):
@@ -137,6 +153,7 @@ class Config(Settings):
     log: LogConfig = LogConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     video: VideoConfig = VideoConfig()
+    track: TrackConfig = TrackConfig()
 
     @model_validator(mode="after")
     def _context_covers_stack(self) -> "Config":
@@ -151,5 +168,13 @@ class Config(Settings):
         return self
 
 
-MAY_DIFFER_ON_RESUME = ("training.total_steps", "early_stopping", "log", "checkpoint", "video", "evaluation")
+MAY_DIFFER_ON_RESUME = (
+    "training.total_steps",
+    "early_stopping",
+    "log",
+    "checkpoint",
+    "video",
+    "evaluation",
+    "track",
+)
 """Keys (or groups) that a resumed run may change: budgets and reporting."""

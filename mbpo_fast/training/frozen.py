@@ -7,19 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbpo_fast.agents import DDQN
-from mbpo_fast.config import Config, load_config
-from mbpo_fast.envs import make_env
-from mbpo_fast.errors import UsageError
+from mbpo_fast.config import Config
+from mbpo_fast.envs import EnvSettings, make_env
+from mbpo_fast.envs.registry import parse_env_id, sticky_probability
 from mbpo_fast.ops import Stream
-from mbpo_fast.training.build import build_agent, build_eval_env, set_threads
-from mbpo_fast.training.checkpoint import CheckpointStore
+from mbpo_fast.training.build import build_eval_env, set_threads
 from mbpo_fast.training.evaluation import Evaluation, evaluate_policy
 from mbpo_fast.training.machine import available_cores
+from mbpo_fast.training.policy import load_policy
 from mbpo_fast.training.video import write_video
 
-CONFIG_FILE = "config.yaml"
 MAX_VIDEO_STEPS = 4_000
 """Agent steps of a video at most: some four minutes."""
+VIDEO_FPS = 15
+"""The speed of the game: 60 emulator frames a second, 4 of them an agent step."""
 
 
 def play(
@@ -31,12 +32,21 @@ def play(
     epsilon: float | None = None,
     env_id: str | None = None,
     num_envs: int | None = None,
+    workers: int | None = None,
 ) -> Evaluation:
-    """Whole games of a frozen policy under a run's settings; see `evaluate_policy`."""
+    """Whole games of a frozen policy under a run's settings; see `evaluate_policy`.
+
+    The emulators step in `workers` processes (None: one a core; 0: in this one) while one batch of all
+    `num_envs` games acts here: the scores do not depend on how many workers there are.
+    """
     epsilon = config.evaluation.epsilon if epsilon is None else epsilon
     lanes = min(num_envs or config.evaluation.num_envs, episodes)
-    env = build_eval_env(config, num_envs=lanes, workers=min(available_cores(), lanes), env_id=env_id)
-    protocol = f"{env_id or config.env.id}, whole games, raw scores, epsilon {epsilon:g}, seed {seed}"
+    workers = min(available_cores() if workers is None else workers, lanes)
+    env = build_eval_env(config, num_envs=lanes, workers=workers, env_id=env_id)
+    protocol = (
+        f"{protocol_name(config, env_id)}, whole games, raw scores, epsilon {epsilon:g}, seed {seed}, "
+        f"{lanes} side by side"
+    )
     try:
         return evaluate_policy(
             agent,
@@ -50,21 +60,45 @@ def play(
         env.close()
 
 
-def record_game(config: Config, agent: DDQN, path: Path, *, seed: int) -> Path:
-    """A video of one whole game of the frozen policy, in the emulator's colours; returns the file."""
+def protocol_name(config: Config, env_id: str | None = None) -> str:
+    """The game and, for Atari, the protocol: v4, v5 (sticky), or neither by the run's own settings."""
+    env_id = env_id or config.env.id
+    if parse_env_id(env_id).rom is None:
+        return env_id
+    settings = EnvSettings(**config.env.env_settings())
+    sticky = sticky_probability(env_id, settings)
+    names = {0.0: "v4: no sticky actions", 0.25: "v5: sticky actions 0.25"}
+    rule = names.get(sticky, f"neither v4 nor v5: sticky actions {sticky:g}")
+    return f"{env_id} ({rule}, up to {settings.noop_max} no-ops)"
+
+
+def record_game(
+    config: Config,
+    agent: DDQN,
+    path: Path,
+    *,
+    seed: int,
+    epsilon: float | None = None,
+    env_id: str | None = None,
+) -> Path:
+    """A video of one whole game of the frozen policy, in the emulator's colours; returns the file.
+
+    The game begins as the first one of an evaluation with this seed. `path`: see `write_video`. Nothing that
+    training depends on is touched: the environment is one of its own, the draws are keyed by `seed`.
+    """
+    epsilon = config.evaluation.epsilon if epsilon is None else epsilon
     settings = config.env.env_settings() | {"episodic_life": False, "clip_reward": False}
-    env = make_env(config.env.id, seed=seed, render_mode="rgb_array", **settings)
+    env = make_env(env_id or config.env.id, seed=seed, render_mode="rgb_array", **settings)
     obs, info = env.reset()
     frames = [env.render()]
     step = 0
     while not info["game_over"] and step < MAX_VIDEO_STEPS:
-        action = agent.act(obs[None], config.evaluation.epsilon, seed=seed, stream=Stream.EXPLORE, step=step)
+        action = agent.act(obs[None], epsilon, seed=seed, stream=Stream.EXPLORE, step=step)
         obs, _, _, _, info = env.step(int(action[0]))
         frames.append(env.render())
         step += 1
     env.close()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return write_video(path, frames, fps=15)
+    return write_video(path, frames, fps=VIDEO_FPS)
 
 
 class FrozenAgent:
@@ -83,29 +117,12 @@ class FrozenAgent:
 
 
 def load_agent(path: str | Path) -> FrozenAgent:
-    """The policy of a run's newest checkpoint, or of a checkpoint folder; see `FrozenAgent.act`.
+    """The policy of a run's newest checkpoint, of a checkpoint or of a policy folder; see `FrozenAgent.act`.
 
-    Raises UsageError where there is no run, no checkpoint, or a damaged one.
+    Raises UsageError where there is none of them, no checkpoint yet, or a damaged one.
     """
-    config, agent = _load(Path(path))
-    return FrozenAgent(agent, config)
-
-
-def _load(path: Path) -> tuple[Config, DDQN]:
-    checkpoint = path if (path / "manifest.json").exists() else None
-    run_dir = path.parent.parent if checkpoint else path
-    if not (run_dir / CONFIG_FILE).exists():
-        raise UsageError(f"{path}: expected a run or a checkpoint folder, found no config.yaml")
-    config = load_config([str(run_dir / CONFIG_FILE)], {})
-    store = CheckpointStore(run_dir / "checkpoints", keep=config.checkpoint.keep)
-    checkpoint = checkpoint or store.latest()
-    if checkpoint is None:
-        raise UsageError(f"{path}: expected a checkpoint, found none yet")
-    env = build_eval_env(config, num_envs=1, workers=0)
-    agent = build_agent(config, env)
-    env.close()
-    agent.load_state_dict(store.load(checkpoint, {})["trainer"]["parts"]["agent"])
-    return config, agent
+    policy = load_policy(Path(path))
+    return FrozenAgent(policy.agent, policy.config)
 
 
 def evaluate(
@@ -114,20 +131,46 @@ def evaluate(
     episodes: int = 100,
     seed: int = 0,
     epsilon: float | None = None,
+    workers: int | None = None,
 ) -> dict[str, Any]:
     """Whole games of a loaded agent, on its own game or another; the keys are those of `Evaluation`."""
     set_threads(agent.config)
     return play(
-        agent.config, agent._agent, episodes=episodes, seed=seed, epsilon=epsilon, env_id=env_id
+        agent.config,
+        agent._agent,
+        episodes=episodes,
+        seed=seed,
+        epsilon=epsilon,
+        env_id=env_id,
+        workers=workers,
     ).to_dict()
 
 
 def evaluate_run(
-    path: Path, *, episodes: int, seed: int, epsilon: float | None, env_id: str | None, num_envs: int
+    path: Path,
+    *,
+    episodes: int,
+    seed: int,
+    epsilon: float | None,
+    env_id: str | None,
+    num_envs: int,
+    workers: int | None = None,
+    video: Path | None = None,
 ) -> dict[str, Any]:
-    """Whole games of a run's or a checkpoint's frozen policy; the keys are those of `Evaluation`."""
-    config, agent = _load(path)
-    set_threads(config)
-    return play(
-        config, agent, episodes=episodes, seed=seed, epsilon=epsilon, env_id=env_id, num_envs=num_envs
+    """Whole games of a frozen policy; the keys are those of `Evaluation`, and `video`, the file, if asked."""
+    policy = load_policy(path)
+    set_threads(policy.config)
+    result = play(
+        policy.config,
+        policy.agent,
+        episodes=episodes,
+        seed=seed,
+        epsilon=epsilon,
+        env_id=env_id,
+        num_envs=num_envs,
+        workers=workers,
     ).to_dict()
+    if video is not None:
+        file = record_game(policy.config, policy.agent, video, seed=seed, epsilon=epsilon, env_id=env_id)
+        result["video"] = str(file)
+    return result

@@ -38,6 +38,7 @@ class Trainer:
         on_log: Callable[[int, Metrics], None],
         on_save: Callable[[int], None],
         on_evaluate: Callable[[], Metrics],
+        on_video: Callable[[], None] = lambda: None,
         interrupted: Callable[[], bool],
     ) -> str:
         """Run until the budget, the target score or an interruption; returns which it was."""
@@ -46,8 +47,9 @@ class Trainer:
         updates_due = Ratio(training.updates_per_step, start=starts)
         fit_due, log_due = Every(config.model.train_freq), Every(config.log.every)
         evaluate_due, save_due = Every(config.evaluation.every), Every(config.checkpoint.every)
+        video_due = Every(config.video.every)
         while not (verdict := self._finished() or ("interrupted" if interrupted() else "")):
-            before = collector.env_steps
+            before, games = collector.env_steps, collector.games
             with timer("act"):
                 self._act()
             after = collector.env_steps
@@ -59,6 +61,9 @@ class Trainer:
                         self._update()
             if log_due(before, after):
                 on_log(after, self.take_metrics())
+            if video_due(games, collector.games):
+                with timer("video"):
+                    on_video()
             if evaluate_due(before, after):
                 with timer("evaluate"):
                     on_log(after, on_evaluate())
@@ -159,19 +164,22 @@ class Trainer:
 
     def _row_metrics(self) -> Metrics:
         """Rows learned from, in all and as a share of the interval."""
-        sampler = self.parts.sampler
+        sampler, replay = self.parts.sampler, self.parts.replay
         rows = (sampler.synthetic_rows, sampler.real_rows)
         synthetic, real = (now - then for now, then in zip(rows, self.rows_at_log, strict=True))
         self.rows_at_log = rows
         metrics = {
             "data/synthetic_rows": float(rows[0]),
             "data/real_rows": float(rows[1]),
-            "data/replay_size": float(len(self.parts.replay)),
+            "data/replay_size": float(len(replay)),
+            "data/replay_fill": (replay.total - replay.oldest) / replay.slots,
         }
         if synthetic + real:
             metrics["data/synthetic_share"] = synthetic / (synthetic + real)
         if self.parts.world is not None:
-            metrics["data/model_buffer_size"] = float(self.parts.world.buffer.num_transitions)
+            branches = self.parts.world.buffer
+            metrics["data/model_buffer_size"] = float(branches.num_transitions)
+            metrics["data/model_buffer_fill"] = branches.size / branches.capacity
         return metrics
 
     def state_dict(self) -> dict[str, Any]:

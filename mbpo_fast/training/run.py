@@ -17,14 +17,17 @@ from mbpo_fast.config.schema import MAY_DIFFER_ON_RESUME
 from mbpo_fast.errors import UsageError
 from mbpo_fast.training.build import EVALUATION_SEED, Parts, build, set_threads
 from mbpo_fast.training.checkpoint import CheckpointStore
-from mbpo_fast.training.frozen import CONFIG_FILE, play, record_game
+from mbpo_fast.training.frozen import play
 from mbpo_fast.training.logger import RunLogger
 from mbpo_fast.training.machine import machine_info
 from mbpo_fast.training.mbpo import Metrics, Trainer
+from mbpo_fast.training.outputs import Outputs
+from mbpo_fast.training.policy import CONFIG_FILE
 from mbpo_fast.training.progress import Progress
-from mbpo_fast.training.report import write_report
+from mbpo_fast.training.reports import write_report
 from mbpo_fast.training.tensor_file import replace_text
 from mbpo_fast.training.timer import PhaseTimer
+from mbpo_fast.training.tracking import check_tracking, open_tracker
 
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 75, signal.SIGUSR1: 75}
 """Ctrl-C, and the two by which schedulers say that time is up (75: saved, run the same command to go on)."""
@@ -33,7 +36,8 @@ EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 75, signal.SIGUSR1: 75}
 def train(config: Config, run_dir: Path, *, config_name: str) -> int:
     """Train in `run_dir`, or go on where a run there stopped; returns the process's exit code."""
     set_threads(config)
-    _check_folder(config, run_dir)
+    check_folder(config, run_dir)
+    check_tracking(config.track)
     parts = build(config)
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
@@ -57,7 +61,7 @@ def _locked(run_dir: Path) -> Iterator[None]:
         os.close(folder)
 
 
-def _check_folder(config: Config, run_dir: Path) -> None:
+def check_folder(config: Config, run_dir: Path) -> None:
     """Refuse a folder that holds another configuration or something else; nothing is touched."""
     path = run_dir / CONFIG_FILE
     if path.exists():
@@ -94,7 +98,10 @@ class _Run:
         offset = self._restore()
         replace_text(run_dir / CONFIG_FILE, resolved_yaml(config))
         self.logger = RunLogger(run_dir, tensorboard=config.log.tensorboard, offset=offset)
+        self.tracker = open_tracker(config, run_dir)
+        self.outputs = Outputs(config, run_dir, parts.agent, self.tracker)
         self.steps_at_log = parts.collector.env_steps
+        self.updates_at_log = parts.agent.gradient_steps
         self.time_at_log = self.begin
         self.signal: int | None = None
 
@@ -110,21 +117,28 @@ class _Run:
 
     def execute(self) -> int:
         """Train, then evaluate and report; an interruption saves and says how to go on."""
+        code = 1
         try:
-            with Progress(self.config, start=self.parts.collector.env_steps) as progress, self._signals():
-                self.progress = progress
-                verdict = self.trainer.train(
-                    on_log=self._log,
-                    on_save=self._save,
-                    on_evaluate=self._evaluate_now,
-                    interrupted=lambda: self.signal is not None,
-                )
-            if self.signal is not None and verdict == "interrupted":
-                print(f"saved at step {self.parts.collector.env_steps}; the same command goes on from there")
-                return EXIT_CODES[signal.Signals(self.signal)]
-            self._finish(verdict)
+            code = self._execute()
         finally:
             self.logger.close()
+            self.tracker.close(code)
+        return code
+
+    def _execute(self) -> int:
+        with Progress(self.config, start=self.parts.collector.env_steps) as progress, self._signals():
+            self.progress = progress
+            verdict = self.trainer.train(
+                on_log=self._log,
+                on_save=self._save,
+                on_evaluate=self._evaluate_now,
+                on_video=lambda: self.outputs.training_video(self.parts.collector.env_steps),
+                interrupted=lambda: self.signal is not None,
+            )
+        if self.signal is not None and verdict == "interrupted":
+            print(f"saved at step {self.parts.collector.env_steps}; the same command goes on from there")
+            return EXIT_CODES[signal.Signals(self.signal)]
+        self._finish(verdict)
         return 0
 
     @contextmanager
@@ -152,10 +166,13 @@ class _Run:
         metrics |= {"time/total_timesteps": float(step), "time/frames": float(frames)}
         metrics["time/time_elapsed"] = self._seconds()
         if step > self.steps_at_log:
-            metrics["time/fps"] = (step - self.steps_at_log) / (now - self.time_at_log)
-            self.steps_at_log, self.time_at_log = step, now
+            seconds, updates = now - self.time_at_log, self.parts.agent.gradient_steps
+            metrics["time/fps"] = (step - self.steps_at_log) / seconds
+            metrics["time/updates_per_second"] = (updates - self.updates_at_log) / seconds
+            self.steps_at_log, self.updates_at_log, self.time_at_log = step, updates, now
         metrics |= {f"time/phase_{phase}": seconds for phase, seconds in self.timer.take().items()}
         self.logger.log(step, metrics)
+        self.tracker.log(step, metrics)
         gate = self.parts.world.gate.verdict if self.parts.world else "no model"
         self.progress.update(step, metrics, gate)
 
@@ -176,6 +193,7 @@ class _Run:
             episodes=self.config.evaluation.episodes,
             seed=self.config.seed + EVALUATION_SEED,
         )
+        self.outputs.evaluated(self.parts.collector.env_steps, result)
         return {"eval/mean_reward": result.mean, "eval/mean_ep_length": float(np.mean(result.lengths))}
 
     def _finish(self, verdict: str) -> None:
@@ -188,8 +206,8 @@ class _Run:
             summary["agent"] = self._play_final(evaluation.epsilon, seed)
             if evaluation.random_baseline:
                 summary["random"] = self._play_final(1.0, seed)
-        if self.config.video.final:
-            record_game(self.config, self.parts.agent, self.run_dir / "videos" / "final", seed=seed)
+        self.outputs.finished(summary["env_steps"], seed, summary.get("agent"))
+        self.tracker.log(summary["env_steps"], _final_metrics(summary))
         summary["wall_seconds"] = self._seconds()
         replace_text(self.run_dir / "summary.json", json.dumps(summary, indent=1) + "\n")
         report = write_report(self.run_dir)
@@ -218,6 +236,11 @@ class _Run:
             "gate_verdict": parts.world.gate.verdict if parts.world else "no model",
             "machine": machine_info(),
         }
+
+
+def _final_metrics(summary: Mapping[str, Any]) -> Metrics:
+    """The evaluation after training, for trackers: the runs of a sweep are compared by it."""
+    return {f"final/{who}_mean_reward": summary[who]["mean"] for who in ("agent", "random") if who in summary}
 
 
 def _print_summary(summary: Mapping[str, Any], report: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from mbpo_fast.errors import missing_extra
+
 Frame = npt.NDArray[np.uint8]
 VIEW_HEIGHT = 320
 """Frames are enlarged, pixel by pixel, to about this height: players show an 84-pixel video as a stamp."""
@@ -17,11 +19,12 @@ _GIF_CODES = 4096
 def write_video(path: Path, frames: Sequence[Frame], fps: int) -> Path:
     """Write frames u8 [h, w] (gray) or [h, w, 3] (RGB), all of one shape; returns the file.
 
-    `path` has no suffix: `.mp4` or `.gif` is added. The file appears once it is complete.
+    A `path` that ends in `.mp4` or `.gif` says the format, MissingExtraError where it needs PyAV; otherwise
+    the suffix is added: `.mp4` with PyAV, else `.gif`. The file appears once it is complete.
     """
     _check(frames, fps)
-    mp4 = find_spec("av") is not None
-    target = path.with_name(f"{path.name}.{'mp4' if mp4 else 'gif'}")
+    target = video_file(path)
+    mp4 = target.suffix == ".mp4"
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".tmp-{target.name}")
     try:
@@ -30,6 +33,16 @@ def write_video(path: Path, frames: Sequence[Frame], fps: int) -> Path:
     finally:
         aside.unlink(missing_ok=True)
     return target
+
+
+def video_file(path: Path) -> Path:
+    """The file that `write_video` writes for this path."""
+    available = find_spec("av") is not None
+    if path.suffix == ".mp4" and not available:
+        raise missing_extra("av", "video")
+    if path.suffix in (".mp4", ".gif"):
+        return path
+    return path.with_name(f"{path.name}.{'mp4' if available else 'gif'}")
 
 
 def write_gif(path: Path, frames: Sequence[Frame], fps: int) -> None:

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from mbpo_fast.config import load_config, resolved_yaml
 from mbpo_fast.errors import UsageError
-from mbpo_fast.training.report import write_report
-from mbpo_fast.training.report_svg import Chart, Series, chart_svg, histogram_svg, number, ticks
+from mbpo_fast.training.reports import write_report
+from mbpo_fast.training.reports.bars import histogram_svg
+from mbpo_fast.training.reports.lines import Chart, Series, chart_svg
+from mbpo_fast.training.reports.svg import number, ticks
 
 AGENT = {
     "episodes": 4,
@@ -150,16 +152,31 @@ def test_an_unfinished_run(tmp_path: Path) -> None:
     assert "200.0" in found.text
 
 
-@pytest.mark.parametrize("steps", [0, 1])
-def test_a_run_that_has_just_begun(tmp_path: Path, steps: int) -> None:
-    found = page(make_run(tmp_path / "r", steps=steps))
-    assert f"unfinished: {steps * 1000:,} of" in found.text
+def test_a_run_that_has_just_begun(tmp_path: Path) -> None:
+    assert "unfinished: 1,000 of" in page(make_run(tmp_path / "r", steps=1)).text
+
+
+def test_a_run_so_short_that_it_logged_nothing(tmp_path: Path) -> None:
+    found = page(make_run(tmp_path / "r", steps=0, summary=SUMMARY))
+    assert "412.4" in found.text
+    (tmp_path / "r" / "summary.json").unlink()
+    with pytest.raises(UsageError, match="r: expected metrics, found none yet"):
+        write_report(tmp_path / "r")
     (tmp_path / "r" / "metrics.jsonl").unlink()
-    assert "No metrics yet" in page(tmp_path / "r").text
+    with pytest.raises(UsageError, match="r: expected metrics, found none yet"):
+        write_report(tmp_path / "r")
+
+
+def test_steps_to_a_score(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "r")
+    text = Page(write_report(run, thresholds=[150.0, 1000.0]).read_text(encoding="utf-8")).text
+    assert re.search(r"150\s+2,000\s+0\s+20 s\s", text)
+    assert re.search(r"1000\s+> 3,000\s+not reached\s+not reached", text)
 
 
 def test_a_run_without_a_model_shows_none(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "r", steps=0, training__real_ratio="1")
+    run = make_run(tmp_path / "r", steps=0, summary=SUMMARY, training__real_ratio="1")
+    (run / "summary.json").write_text(json.dumps(SUMMARY | {"algorithm": "ddqn"}))
     found = page(run)
     assert "DDQN on Catch" in found.text
     assert "no model" in found.text

@@ -1,10 +1,12 @@
-"""Which charts a report shows."""
+"""Which charts the page of one run shows."""
 
 from mbpo_fast.training.progress import clock
-from mbpo_fast.training.report_svg import Chart, Points, Series, bars_html, chart_svg, histogram_svg
+from mbpo_fast.training.reports.bars import bars_html, histogram_svg
+from mbpo_fast.training.reports.lines import Chart, Series, chart_svg
+from mbpo_fast.training.reports.svg import Points
 from mbpo_fast.training.run_record import RunRecord
 
-_PHASES = ("act", "model", "rollout", "update", "evaluate", "checkpoint")
+_PHASES = ("act", "model", "rollout", "update", "evaluate", "video", "checkpoint")
 
 
 def policy_charts(run: RunRecord) -> list[str]:

@@ -1,0 +1,48 @@
+"""What a run would do, without doing it."""
+
+from pathlib import Path
+
+from mbpo_fast.config import Config
+from mbpo_fast.envs.registry import parse_env_id
+from mbpo_fast.training.build import pick_device, thread_count
+from mbpo_fast.training.checkpoint import CheckpointStore
+from mbpo_fast.training.run import check_folder
+from mbpo_fast.training.tracking import check_tracking
+
+
+def describe_run(config: Config, run_dir: Path) -> list[tuple[str, str]]:
+    """(name, value) rows for people: folder, beginning, game, learner, budget, device.
+
+    Makes the checks that a run makes before its first step and touches nothing: UsageError for an unknown
+    game, an absent device, or a folder that holds something else.
+    """
+    check_folder(config, run_dir)
+    check_tracking(config.track)
+    parse_env_id(config.env.id)
+    device = pick_device(config.device)
+    training, evaluation = config.training, config.evaluation
+    updates = max(0, training.total_steps - training.learning_starts) * training.updates_per_step
+    return [
+        ("run folder", str(run_dir)),
+        ("begins", _beginning(config, run_dir)),
+        ("game", f"{config.env.id}, {config.env.num_envs} side by side"),
+        ("learner", config.agent.kind),
+        ("model", _model(config)),
+        ("steps", f"{training.total_steps:,}, the first {training.learning_starts:,} by random actions"),
+        ("updates", f"about {updates:,.0f} of the policy"),
+        ("afterwards", f"{evaluation.final_episodes} whole games by the frozen policy"),
+        ("device", f"{device}, {thread_count(config)} CPU threads"),
+    ]
+
+
+def _beginning(config: Config, run_dir: Path) -> str:
+    latest = CheckpointStore(run_dir / "checkpoints", keep=config.checkpoint.keep).latest()
+    return f"from {latest.name}" if latest else "at step 0"
+
+
+def _model(config: Config) -> str:
+    real_ratio = config.training.real_ratio
+    if real_ratio == 1:
+        return "none: all rows are real"
+    gate = "always open" if config.model.gate.mode == "off" else "opened by a check on held-out games"
+    return f"{config.model.ensemble_size} networks, {100 * real_ratio:g} % of the rows stay real, gate {gate}"

@@ -1,0 +1,157 @@
+"""Writes the parts of the documentation that come from the code: `python tools/docs_pages.py [--check]`.
+
+`docs/settings.md` comes from the schema and the presets, the tables of `docs/results.md` from the JSON files
+under `results`. With `--check` nothing is written, and the exit code is 1 when a page is out of date.
+"""
+
+import html
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mbpo_fast.config import Config, SchemaRow, config_schema_rows, preset_names
+from mbpo_fast.config.loader import PRESETS
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+QUICKSTART = ROOT / "results" / "quickstart"
+
+_SETTINGS_HEAD = """\
+<!-- Written by tools/docs_pages.py: change the descriptions in the code, then run it. -->
+# Settings
+
+A setting is a key in a YAML file or, joined by dots, an option of `mbpo-fast train`, `mbpo-fast info` and
+`mbpo-fast config show`. These three do the same:
+
+```yaml title="mine.yaml"
+training:
+  real_ratio: 0.25
+```
+
+```bash
+mbpo-fast config show --config mbpo --config mine.yaml
+mbpo-fast config show --config mbpo --training.real_ratio 0.25
+mbpo-fast config show --config mbpo --training.real-ratio=0.25
+```
+
+Files and presets stack: a later one wins over an earlier one, an option wins over all files. An unknown key,
+a wrong type or a value out of range is refused before anything starts, in one line that names the key.
+`mbpo-fast config schema` prints this list in a terminal.
+"""
+_PRESETS_HEAD = """\
+## Presets
+
+The presets come with the package; `--config NAME` loads one. A preset sets only what it lists; everything
+else keeps its default from the tables above.
+"""
+
+
+def settings_page() -> str:
+    """The whole text of `docs/settings.md`."""
+    groups: dict[str, list[SchemaRow]] = {}
+    for row in config_schema_rows():
+        groups.setdefault(row.key.rpartition(".")[0], []).append(row)
+    sections = [_group_section(name, rows) for name, rows in groups.items()]
+    presets = [_preset_section(name) for name in preset_names()]
+    return "\n".join([_SETTINGS_HEAD, *sections, _PRESETS_HEAD, *presets])
+
+
+def _group_section(name: str, rows: list[SchemaRow]) -> str:
+    lines = [f"## {name or 'General'}", "", _group_text(name), ""]
+    lines += ["| key | default | values | meaning |", "|---|---|---|---|"]
+    lines += [
+        f"| `{row.key}` | {_code(row.default)} | {_cell(row.type)} | {_cell(row.description)} |"
+        for row in rows
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _group_text(name: str) -> str:
+    group: Any = Config
+    for part in filter(None, name.split(".")):
+        group = group.model_fields[part].annotation
+    return (group.__doc__ or "").strip().partition("\n")[0] if name else "Keys that belong to no group."
+
+
+def _code(text: str) -> str:
+    return f"<code>{_cell(text)}</code>"
+
+
+def _cell(text: str) -> str:
+    """Text that stays text inside a table."""
+    return html.escape(text, quote=False).replace("|", "&#124;").replace("*", "&#42;").replace("\\", "&#92;")
+
+
+def _preset_section(name: str) -> str:
+    lines = (PRESETS / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    size = next(i for i, line in enumerate(lines) if not line.startswith("#"))
+    about = " ".join(line.removeprefix("#").strip() for line in lines[:size])
+    return "\n".join([f"### {name}", "", about, "", "```yaml", *lines[size:], "```", ""])
+
+
+def quickstart_rows() -> list[str]:
+    """One row of a table for each quick start whose result is kept, in the order of their seeds."""
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in QUICKSTART.glob("*.json")]
+    return [_quickstart_row(result) for result in sorted(results, key=lambda result: result["seed"])]
+
+
+def _quickstart_row(result: Mapping[str, Any]) -> str:
+    agent, steps = result["agent"], f"{result['env_steps']:,}"
+    share = result["synthetic_rows"] / (result["synthetic_rows"] + result["real_rows"])
+    opened = result["gate_opened_at"]
+    cells = [
+        str(result["seed"]),
+        f"{_score(agent)}, {agent['distinct_games']} distinct games",
+        _score(result["random"]),
+        f"{opened:,} of {steps}" if opened is not None else f"never, {steps}",
+        f"{share:.0%}".replace("%", " %"),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _score(evaluation: Mapping[str, Any]) -> str:
+    low, high = evaluation["ci95"]
+    return f"{evaluation['mean']:.1f} ({low:.1f} to {high:.1f})"
+
+
+def results_page(text: str) -> str:
+    """`docs/results.md` with the table between its markers written anew."""
+    begin, end = "<!-- table: quickstart -->\n", "<!-- end -->"
+    before, marker, rest = text.partition(begin)
+    _, closing, after = rest.partition(end)
+    if not marker or not closing:
+        raise SystemExit("docs/results.md: expected the markers of the quick start's table")
+    header = [
+        "| seed | trained agent | random actions | gate opened at step | synthetic rows |",
+        "|---|---|---|---|---|",
+    ]
+    return before + begin + "\n".join([*header, *quickstart_rows()]) + "\n" + end + after
+
+
+def pages() -> dict[Path, str]:
+    """Every page that this file writes, with its text as it should be."""
+    results = DOCS / "results.md"
+    return {
+        DOCS / "settings.md": settings_page(),
+        results: results_page(results.read_text(encoding="utf-8")),
+    }
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or with `--check` name those that are out of date."""
+    check = arguments == ["--check"]
+    stale = []
+    for path, text in pages().items():
+        if check and (not path.exists() or path.read_text(encoding="utf-8") != text):
+            stale.append(path)
+        elif not check:
+            path.write_text(text, encoding="utf-8")
+    for path in stale:
+        print(f"{path.relative_to(ROOT)}: out of date; run python tools/docs_pages.py", file=sys.stderr)
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
