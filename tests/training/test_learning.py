@@ -23,6 +23,7 @@ class Outcome:
     seconds: float
     synthetic_rows: int
     real_rows: int
+    gate_open: bool
 
 
 @cache
@@ -53,7 +54,9 @@ def learn(arm: str, seed: int) -> Outcome:
     )
     sampler = parts.sampler
     seconds = time.monotonic() - begin
-    return Outcome(parts.collector.env_steps, returns[-1], seconds, sampler.synthetic_rows, sampler.real_rows)
+    rows = (sampler.synthetic_rows, sampler.real_rows)
+    gate_open = parts.world is not None and parts.world.gate.open
+    return Outcome(parts.collector.env_steps, returns[-1], seconds, *rows, gate_open)
 
 
 @pytest.mark.learning
@@ -73,5 +76,7 @@ def test_the_model_saves_real_steps(seed: int) -> None:
     without, with_model = learn("ddqn", seed), learn("mbpo", seed)
     print(without, with_model)
     assert without.synthetic_rows == 0
-    assert with_model.synthetic_rows > 0.4 * with_model.real_rows, "the gate must have been open"
+    assert with_model.gate_open
+    # Half of every batch once it is open; the random phase and the first fits come before.
+    assert with_model.synthetic_rows > 0.2 * (with_model.synthetic_rows + with_model.real_rows)
     assert with_model.env_steps < without.env_steps
