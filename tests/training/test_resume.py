@@ -102,28 +102,36 @@ def wait_for_steps(run: Path, lines: int) -> None:
     raise AssertionError("the run wrote no metrics within a minute")
 
 
-def kill_ten_times(run: Path, arguments: list[str], seconds: float) -> int:
-    """Ten SIGKILLs at random moments; returns how many hit a run that had a checkpoint but no summary."""
+def checkpoints(run: Path) -> set[str]:
+    return {path.name for path in (run / "checkpoints").glob("ckpt_*")}
+
+
+def kill_ten_times(run: Path, arguments: list[str]) -> int:
+    """SIGKILLs at random moments, some while it starts, most after some progress; how many hit a live run."""
     rng = random.Random(0)
-    in_the_middle = 0
-    for _ in range(10):
+    killed = 0
+    for attempt in range(10):
         process = start(run, arguments)
-        time.sleep(rng.uniform(0.2, seconds))
-        in_the_middle += process.poll() is None and any((run / "checkpoints").glob("ckpt_*"))
+        if attempt % 4 == 0:
+            time.sleep(rng.uniform(0.2, 4.0))
+        else:
+            seen, wanted = checkpoints(run), rng.randint(1, 2)
+            while process.poll() is None and len(checkpoints(run) - seen) < wanted:
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0.0, 0.2))
+        killed += process.poll() is None
         process.kill()
         process.communicate()
-        if (run / "summary.json").exists():
-            break
-    return in_the_middle
+    return killed
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "arguments"), [("catch", DEBUG), ("space_invaders", ATARI)])
 def test_killed_ten_times_ends_with_the_same_bits(tmp_path: Path, name: str, arguments: list[str]) -> None:
     reference, run = tmp_path / "reference", tmp_path / "run"
-    begin = time.monotonic()
+    arguments = [*arguments, "--checkpoint.every", "20", "--checkpoint.keep", "50"]
     finish(reference, arguments)
-    seconds = time.monotonic() - begin
-    assert kill_ten_times(run, arguments, 0.6 * seconds) >= 3, "too few kills hit the middle of the run"
+    assert kill_ten_times(run, arguments) == 10, "every kill must hit a run that is not over"
+    assert not (run / "summary.json").exists()
     finish(run, arguments)
     assert_same_end(run, reference)
