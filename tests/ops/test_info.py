@@ -31,6 +31,7 @@ def test_the_environment_forces_an_instruction_set(name):
 
 
 def test_an_instruction_set_that_is_not_here_is_refused_in_one_line():
+    pytest.importorskip("cyclopts")  # the instrumented core is tested without the command line
     environment = os.environ | {"MBPO_FAST_ISA": "avx9"}
     command = [sys.executable, "-m", "mbpo_fast", "info"]
     said = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -52,6 +53,7 @@ def test_the_core_needs_no_torch():
 
 
 def test_the_committed_stub_is_that_of_the_built_core(tmp_path):
+    pytest.importorskip("pybind11_stubgen")
     generate = [sys.executable, "-m", "pybind11_stubgen", "mbpo_fast._core", "-o", str(tmp_path)]
     subprocess.run(generate, check=True, capture_output=True)
 
