@@ -27,7 +27,7 @@ PLAIN = {
     "padding_type": "zero",
 }
 IMPLS = ["mbpo_fast", "ale_vector", "bare_emulator", "envpool"]
-# Ours with workers and the threads of the others: (environments, workers, halves overlapped).
+# (environments, our workers and the others' threads, halves overlapped); the caller is one of our workers.
 CASES = [(1, 0, False), (8, 0, False), (8, 2, False), (8, 2, True)]
 Step = Callable[[np.ndarray], Any]
 
@@ -149,7 +149,7 @@ def build(impl: str, num_envs: int, workers: int, overlapped: bool = False) -> A
         return BareEmulators(num_envs)
     if overlapped:
         return Overlapped(num_envs, workers)
-    env = make_vec(ENV_ID, num_envs, workers=workers, **PLAIN)
+    env = make_vec(ENV_ID, num_envs, workers=workers, caller_plays=True, **PLAIN)
     env.reset()
     return env
 

@@ -29,13 +29,21 @@ def make_env(env_id: str, *, seed: int = 0, render_mode: str | None = None, **se
 
 
 def make_vec(
-    env_id: str, num_envs: int, *, seed: int = 0, workers: int = 0, first_lane: int = 0, **settings: Any
+    env_id: str,
+    num_envs: int,
+    *,
+    seed: int = 0,
+    workers: int = 0,
+    caller_plays: bool = False,
+    first_lane: int = 0,
+    **settings: Any,
 ) -> GameVectorEnv:
     """`num_envs` games as a `gymnasium.vector.VectorEnv` with observations [N, stack_size, size, size] u8.
 
     workers: processes that share the games out among them, at most one a game; 0: play in this process. The
-    bytes do not depend on it. seed: for a first reset without one. first_lane: the number of the first game.
-    A game's random draws depend on its number: by it, environments that share a seed share no games.
+    bytes do not depend on it. caller_plays: this process is one of the workers, which is fastest where it
+    would only wait for the others. seed: for a first reset without one. first_lane: the number of the first
+    game. A game's random draws depend on its number: by it, environments that share a seed share no games.
     settings: the fields of `EnvSettings`.
     Raises UsageError for an unknown game or a bad setting, MissingExtraError without ale-py.
     """
@@ -46,7 +54,13 @@ def make_vec(
         )
     parse_env_id(env_id)
     env = GameVectorEnv(
-        env_id, num_envs, _settings(settings), seed=check_seed(seed), workers=workers, first_lane=first_lane
+        env_id,
+        num_envs,
+        _settings(settings),
+        seed=check_seed(seed),
+        workers=workers,
+        first_lane=first_lane,
+        caller_plays=caller_plays,
     )
     env.spec = _spec(env_id, seed, settings)
     return env

@@ -1,5 +1,7 @@
 """Lanes in several processes: commands over sockets, rows in shared memory without a name.
 
+The calling process can be one of them: it plays its share while the others play theirs.
+
 Workers are fresh interpreters that import only the environments. That needs no `__main__` guard in a script,
 forks no process with threads or a GPU context, and leaves nothing behind: the memory is anonymous.
 """
@@ -17,6 +19,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from mbpo_fast.envs.game import State
+from mbpo_fast.envs.lane import LaneGroup
 from mbpo_fast.envs.settings import EnvSettings
 from mbpo_fast.envs.slots import Slots
 from mbpo_fast.envs.worker import DONE, MESSAGE, STEP, Assignment
@@ -40,8 +43,11 @@ class WorkerPool:
         workers: int,
         seed: int,
         first_lane: int = 0,
+        caller_plays: bool = False,
     ) -> None:
-        self._rows = _share_out(num_envs, workers)
+        shares = _share_out(num_envs, workers)
+        own_rows = shares.pop(0) if caller_plays else None
+        self._rows = shares
         file = _anonymous_file(Slots.nbytes(num_envs, stack_shape))
         try:
             self.slots = Slots(num_envs, stack_shape, mmap.mmap(file, 0))
@@ -56,7 +62,10 @@ class WorkerPool:
             Assignment(env_id, settings, num_envs, stack_shape, r.start, r.stop, seed, first_lane)
             for r in self._rows
         ]
+        self._own: LaneGroup | None = None
         description = self._command("begin", [(task,) for task in tasks])[0]
+        if own_rows is not None:
+            self._own = LaneGroup(env_id, settings, own_rows, self.slots, seed, first_lane)
         self.action_meanings: tuple[str, ...] = description["action_meanings"]
         self.frame_skip: int = description["frame_skip"]
 
@@ -67,14 +76,16 @@ class WorkerPool:
 
     def reset(self, seed: int | None) -> None:
         """Reset every lane; with a seed, begin new games."""
-        self._command("reset", [(seed,) for _ in self._rows])
+        self._command("reset", [(seed,) for _ in self._rows], (seed,))
 
     def begin_step(self) -> None:
         """Let every lane step with the action of its row, and do not wait."""
         self._send_all("step", [() for _ in self._rows])
 
     def end_step(self) -> None:
-        """Wait for the step that `begin_step` began."""
+        """Play the caller's share of the step that `begin_step` began, if it has one; wait for the others."""
+        if self._own is not None:
+            self._own.step()
         self._receive_all("step")
 
     def get_state(self) -> State:
@@ -86,16 +97,19 @@ class WorkerPool:
         """Go on exactly where `get_state` was called, by however many workers."""
         lanes = [tuple(f"lane{row}." for row in rows) for rows in self._rows]
         parts = [{k: v for k, v in state.items() if k.startswith(prefixes)} for prefixes in lanes]
-        self._command("set_state", [(part,) for part in parts])
+        self._command("set_state", [(part,) for part in parts], (state,))
 
     def close(self) -> None:
         """Stop the workers and wait for them; again does nothing."""
         self._usable = False
         self._finalizer()
 
-    def _command(self, verb: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def _command(
+        self, verb: str, arguments: Sequence[tuple[Any, ...]], own_argument: tuple[Any, ...] = ()
+    ) -> list[Any]:
         self._send_all(verb, arguments)
-        return self._receive_all(verb)
+        own = [] if self._own is None else [getattr(self._own, verb)(*own_argument)]
+        return own + self._receive_all(verb)
 
     def _send_all(self, verb: str, arguments: Sequence[tuple[Any, ...]]) -> None:
         if not self._usable:

@@ -46,16 +46,19 @@ class GameVectorEnv(VectorEnv[Array, Array, Array]):
         seed: int,
         workers: int,
         first_lane: int = 0,
+        caller_plays: bool = False,
     ) -> None:
         size = frame_size(env_id, settings)
         shape = (settings.stack_size, size, size)
         self._group: LaneGroup | WorkerPool
-        if workers == 0:
+        workers = min(workers, num_envs)
+        if workers == 0 or (caller_plays and workers == 1):
             self._slots = Slots(num_envs, shape)
             self._group = LaneGroup(env_id, settings, range(num_envs), self._slots, seed, first_lane)
         else:
-            workers = min(workers, num_envs)
-            self._group = WorkerPool(env_id, settings, num_envs, shape, workers, seed, first_lane)
+            self._group = WorkerPool(
+                env_id, settings, num_envs, shape, workers, seed, first_lane, caller_plays
+            )
             self._slots = self._group.slots
         self.settings = settings
         self.num_envs = num_envs

@@ -98,12 +98,14 @@ def build_env(config: Config) -> GameVectorEnv:
 
 
 def build_eval_env(
-    config: Config, *, num_envs: int, workers: int, env_id: str | None = None
+    config: Config, *, num_envs: int, workers: int = 0, first_lane: int = 0, env_id: str | None = None
 ) -> GameVectorEnv:
     """Environments of whole games: no episode ends at a lost life, rewards stay raw."""
     settings = config.env.env_settings() | {"episodic_life": False, "clip_reward": False}
     seed = config.seed + EVALUATION_SEED
-    return make_vec(env_id or config.env.id, num_envs, seed=seed, workers=workers, **settings)
+    return make_vec(
+        env_id or config.env.id, num_envs, seed=seed, workers=workers, first_lane=first_lane, **settings
+    )
 
 
 def build_agent(config: Config, env: GameVectorEnv) -> DDQN:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mbpo_fast.agents import DDQN
 from mbpo_fast.config import Config
-from mbpo_fast.envs import EnvSettings, make_env
+from mbpo_fast.envs import EnvSettings, GameVectorEnv, make_env
 from mbpo_fast.envs.registry import parse_env_id, sticky_probability
 from mbpo_fast.ops import Stream
 from mbpo_fast.training.build import build_eval_env, set_threads
@@ -36,28 +36,33 @@ def play(
 ) -> Evaluation:
     """Whole games of a frozen policy under a run's settings; see `evaluate_policy`.
 
-    The emulators step in `workers` processes (None: one a core; 0: in this one) while one batch of all
-    `num_envs` games acts here: the scores do not depend on how many workers there are.
+    The `num_envs` games are played in two halves: one steps in `workers` processes (None: one a core; 0: in
+    this one) while the other is acted on here. The scores do not depend on how many workers there are.
     """
     epsilon = config.evaluation.epsilon if epsilon is None else epsilon
     lanes = min(num_envs or config.evaluation.num_envs, episodes)
     workers = min(available_cores() if workers is None else workers, lanes)
-    env = build_eval_env(config, num_envs=lanes, workers=workers, env_id=env_id)
     protocol = (
         f"{protocol_name(config, env_id)}, whole games, raw scores, epsilon {epsilon:g}, seed {seed}, "
         f"{lanes} side by side"
     )
+    envs = _build_halves(config, lanes, workers, env_id)
     try:
-        return evaluate_policy(
-            agent,
-            env,
-            episodes=episodes,
-            seed=seed,
-            epsilon=epsilon,
-            protocol=protocol,
-        )
+        return evaluate_policy(agent, envs, episodes=episodes, seed=seed, epsilon=epsilon, protocol=protocol)
     finally:
-        env.close()
+        for env in envs:
+            env.close()
+
+
+def _build_halves(config: Config, lanes: int, workers: int, env_id: str | None) -> list[GameVectorEnv]:
+    """The lanes as two environments, each with half of the workers; as one where there is one lane."""
+    first = -(-lanes // 2)
+    halves = [(0, first, -(-workers // 2)), (first, lanes - first, workers // 2)]
+    return [
+        build_eval_env(config, num_envs=size, workers=share, first_lane=lane, env_id=env_id)
+        for lane, size, share in halves
+        if size
+    ]
 
 
 def protocol_name(config: Config, env_id: str | None = None) -> str:

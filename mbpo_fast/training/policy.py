@@ -126,7 +126,7 @@ def _from_policy_folder(folder: Path) -> Policy:
 
 
 def _fresh_agent(config: Config) -> DDQN:
-    env = build_eval_env(config, num_envs=1, workers=0)
+    env = build_eval_env(config, num_envs=1)
     try:
         return build_agent(config, env)
     finally:

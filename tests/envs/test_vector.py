@@ -40,7 +40,27 @@ def test_workers_change_no_byte(env_id, settings, workers):
     want = record_of(make_vec(env_id, 3, seed=5, **settings))
     assert (want["terminated"] | want["truncated"]).any()
     for number in workers:
-        assert_same(record_of(make_vec(env_id, 3, seed=5, workers=number, **settings)), want)
+        for caller_plays in (False, True):
+            layout = {"workers": number, "caller_plays": caller_plays}
+            assert_same(record_of(make_vec(env_id, 3, seed=5, **layout, **settings)), want)
+
+
+def test_a_caller_that_plays_is_one_of_the_workers():
+    for workers, processes in ((0, 0), (1, 0), (2, 1), (3, 2)):
+        vec = make_vec("Catch", 3, workers=workers, caller_plays=True)
+        assert len(vec.worker_pids) == processes
+        vec.close()
+
+
+def test_states_go_between_a_caller_that_plays_and_one_that_does_not():
+    shared, alone = make_vec("Catch", 3, seed=1, workers=2, caller_plays=True), make_vec("Catch", 3, seed=2)
+    shared.reset()
+    play(shared, 5)
+    alone.set_state(shared.get_state())
+    assert_same(play(alone, 20), play(shared, 20))
+    shared.set_state(alone.get_state())
+    assert_same(play(alone, 20), play(shared, 20))
+    shared.close()
 
 
 def record_of(vec):

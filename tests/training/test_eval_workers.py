@@ -1,4 +1,4 @@
-"""Evaluation in workers: the same scores whatever their number, one batch of one size, the protocol named."""
+"""Evaluation in workers: the same scores whatever their number, two halves in turn, the protocol named."""
 
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ def test_by_default_every_core_has_a_worker(monkeypatch: pytest.MonkeyPatch) -> 
     build = frozen.build_eval_env
 
     def build_eval_env(config: Config, **options: Any) -> Any:
-        asked.append((options["num_envs"], options["workers"]))
+        asked.append((options["first_lane"], options["num_envs"], options["workers"]))
         return build(config, **(options | {"workers": 0}))
 
     monkeypatch.setattr(frozen, "build_eval_env", build_eval_env)
@@ -66,8 +66,9 @@ def test_by_default_every_core_has_a_worker(monkeypatch: pytest.MonkeyPatch) -> 
     play(config, agent, episodes=12, seed=0)  # type: ignore[arg-type]
     play(config, agent, episodes=2, seed=0)  # type: ignore[arg-type]
     play(config, agent, episodes=12, seed=0, workers=1)  # type: ignore[arg-type]
-    assert asked == [(5, 3), (2, 2), (5, 1)]
-    assert agent.batches == {5, 2}, "an evaluation acts by one batch of one size"
+    play(config, agent, episodes=1, seed=0)  # type: ignore[arg-type]
+    assert asked == [(0, 3, 2), (3, 2, 1), (0, 1, 1), (1, 1, 1), (0, 3, 1), (3, 2, 0), (0, 1, 1)]
+    assert agent.batches == {3, 2, 1}, "each half acts by one batch of one size"
 
 
 class Recorder:

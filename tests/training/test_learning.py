@@ -39,9 +39,9 @@ def learn(arm: str, seed: int) -> Outcome:
     returns = [0.0]
 
     def evaluate() -> dict[str, float]:
-        env = build_eval_env(config, num_envs=10, workers=0)
+        env = build_eval_env(config, num_envs=10)
         result = evaluate_policy(
-            parts.agent, env, episodes=100, seed=seed + EVALUATION_SEED, epsilon=0.0, protocol="greedy"
+            parts.agent, [env], episodes=100, seed=seed + EVALUATION_SEED, epsilon=0.0, protocol="greedy"
         )
         returns.append(result.mean)
         return {}
