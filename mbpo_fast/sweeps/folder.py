@@ -1,8 +1,6 @@
 """A sweep's folder: locked while a sweep works in it, and never shared by two different sweeps."""
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 from mbpo_fast.config.strict_yaml import dump_yaml, read_yaml
 from mbpo_fast.errors import UsageError
 from mbpo_fast.sweeps.schema import Sweep
+from mbpo_fast.training.folder_lock import locked
 from mbpo_fast.training.tensor_file import replace_text
 
 COPY = "sweep.yaml"
@@ -23,15 +22,9 @@ def claimed(folder: Path, sweep: Sweep) -> Iterator[None]:
     """Hold the folder; UsageError when it is in use, or holds another sweep or something else."""
     _check(folder, sweep)
     folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with locked(folder, "a sweep"):
         replace_text(folder / COPY, dump_yaml(dict(sweep.tree)))
         yield
-    except BlockingIOError:
-        raise UsageError(f"{folder}: expected a sweep that nobody works on, got one in use") from None
-    finally:
-        os.close(handle)
 
 
 def remembered(folder: Path, key: str, value: Any) -> Any:

@@ -1,8 +1,6 @@
 """A run from its settings to its report: new or resumed, interrupted or finished, then evaluated."""
 
-import fcntl
 import json
-import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -17,6 +15,7 @@ from mbpo_fast.config.schema import MAY_DIFFER_ON_RESUME
 from mbpo_fast.errors import UsageError
 from mbpo_fast.training.build import EVALUATION_SEED, Parts, build, set_threads
 from mbpo_fast.training.checkpoint import CheckpointStore
+from mbpo_fast.training.folder_lock import locked
 from mbpo_fast.training.frozen import play
 from mbpo_fast.training.logger import RunLogger
 from mbpo_fast.training.machine import machine_info
@@ -41,24 +40,11 @@ def train(config: Config, run_dir: Path, *, config_name: str) -> int:
     parts = build(config)
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        with _locked(run_dir):
+        with locked(run_dir, "a run"):
             store = CheckpointStore(run_dir / "checkpoints", keep=config.checkpoint.keep)
             return _Run(config, run_dir, store, parts, config_name).execute()
     finally:
         parts.collector.env.close()
-
-
-@contextmanager
-def _locked(run_dir: Path) -> Iterator[None]:
-    """Hold a run folder for this process; the lock goes when the process goes, however it ends."""
-    folder = os.open(run_dir, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise UsageError(f"{run_dir}: expected a run that nobody works on, got one in use") from None
-    finally:
-        os.close(folder)
 
 
 def check_folder(config: Config, run_dir: Path) -> None:
