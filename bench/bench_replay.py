@@ -8,6 +8,7 @@ measured that fit into free memory: peers that store stacks need 28 GB.
 
 import importlib.util
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,6 +60,14 @@ class Ours:
 
 class OursPrioritized(Ours):
     make = PrioritizedReplayBuffer
+
+
+class OursOnTwoThreads(Ours):
+    make = partial(ReplayBuffer, num_threads=2)
+
+
+class OursPrioritizedOnTwoThreads(Ours):
+    make = partial(PrioritizedReplayBuffer, num_threads=2)
 
 
 class StableBaselines:
@@ -147,6 +156,10 @@ class Maker(NamedTuple):
 MAKERS = {
     "mbpo_fast": Maker("mbpo_fast", None, Ours, 1),
     "mbpo_fast-prioritized": Maker("mbpo_fast_prioritized", None, OursPrioritized, 1),
+    "mbpo_fast-2-threads": Maker("mbpo_fast_2_threads", None, OursOnTwoThreads, 1),
+    "mbpo_fast-prioritized-2-threads": Maker(
+        "mbpo_fast_prioritized_2_threads", None, OursPrioritizedOnTwoThreads, 1
+    ),
     "memcpy": Maker("memcpy", None, Memcpy, 1),
     "sb3": Maker("sb3", "stable_baselines3", StableBaselines, 4),
     "cpprb": Maker("cpprb", "cpprb", lambda transitions: Cpprb(transitions, compress=False), 4),

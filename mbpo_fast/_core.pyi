@@ -44,6 +44,7 @@ class FrameRing:
         height: typing.SupportsIndex,
         width: typing.SupportsIndex,
         memory_map: str = "",
+        num_threads: typing.SupportsIndex = 1,
     ) -> None: ...
     def add(
         self,

@@ -16,10 +16,12 @@ Split split_of(const char* op, const Integer& split) {
 }
 
 std::unique_ptr<FrameRing> make_ring(const Integer& num_envs, const Integer& capacity, const Integer& height,
-                                     const Integer& width, const std::string& memory_map) {
+                                     const Integer& width, const std::string& memory_map,
+                                     const Integer& num_threads) {
   constexpr const char* op = "FrameRing";
   return std::make_unique<FrameRing>(int64(op, "num_envs", num_envs), int64(op, "capacity", capacity),
-                                     int64(op, "height", height), int64(op, "width", width), memory_map);
+                                     int64(op, "height", height), int64(op, "width", width), memory_map,
+                                     int64(op, "num_threads", num_threads));
 }
 
 void add(FrameRing& ring, const Bytes& frame, const Ids& action, const Array<float>& reward,
@@ -188,7 +190,7 @@ void bind_frame_ring(py::module_& module) {
   using py::arg;
   py::class_<FrameRing>(module, "FrameRing")
       .def(py::init(&make_ring), arg("num_envs"), arg("capacity"), arg("height"), arg("width"),
-           arg("memory_map") = "")
+           arg("memory_map") = "", arg("num_threads") = 1)
       .def("add", &add, arg("frame"), arg("action"), arg("reward"), arg("terminated"), arg("truncated"),
            arg("first"), arg("split"))
       .def("sample_ids", &sample_ids, arg("batch"), arg("n_step"), arg("context"), arg("seed"), arg("stream"),

@@ -15,6 +15,7 @@
 #include "core/bytes.h"
 #include "core/philox.h"
 #include "replay/gather.h"
+#include "replay/row_copies.h"
 #include "replay/sum_tree.h"
 
 namespace mbpo_fast {
@@ -39,9 +40,10 @@ enum class Split : int { kAny = -1, kTrain = 0, kHoldout = 1 };
 // Safe to share between threads: readers run side by side, writers alone.
 class FrameRing {
  public:
-  // Frames go into a file in the folder `memory_map`, or into memory where it is empty.
+  // Frames go into a file in the folder `memory_map`, or into memory where it is empty. `num_threads`, the
+  // caller among them, copy the rows of a large batch.
   FrameRing(std::int64_t num_envs, std::int64_t capacity, std::int64_t height, std::int64_t width,
-            const std::string& memory_map = "");
+            const std::string& memory_map = "", std::int64_t num_threads = 1);
 
   void add(const SlotRows& rows) { append("FrameRing.add", rows, 1); }
   // With priorities, one for each place, in proportion to them; else every transition alike.
@@ -81,6 +83,11 @@ class FrameRing {
   std::int64_t nbytes() const;
 
  private:
+  // One byte a slot, so that scanning an episode's neighbourhood touches one cache line.
+  static constexpr std::uint8_t kFirst = 1, kTerminated = 2, kTruncated = 4, kHoldout = 8;
+  static constexpr std::uint8_t kEnded = kTerminated | kTruncated;
+  static std::uint8_t pack_flags(const SlotRows& rows, std::int64_t i);
+
   template <class Read>
   std::int64_t locked(Read read) const {
     const std::shared_lock lock(mutex_);
@@ -104,6 +111,7 @@ class FrameRing {
   Row resolve(std::int64_t id, const GatherSpec& spec) const;
   void copy_stack(std::int64_t lane, std::int64_t slot, std::int64_t context, Padding padding,
                   std::uint8_t* out) const;
+  void copy_row(const Row& row, const GatherSpec& spec, std::int64_t b, const GatherOut& out) const;
 
   void append(const char* op, const SlotRows& rows, std::int64_t count);
   void append_locked(const char* op, const SlotRows& rows, std::int64_t count, std::int64_t from);
@@ -119,6 +127,7 @@ class FrameRing {
   std::unique_ptr<std::int64_t[]> actions_;
   std::unique_ptr<float[]> rewards_;
   std::unique_ptr<std::uint8_t[]> flags_;
+  RowCopies row_copies_;
   mutable std::shared_mutex mutex_;
 };
 

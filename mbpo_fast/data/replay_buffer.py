@@ -37,6 +37,7 @@ class ReplayBuffer:
         holdout_ratio: float = 0.0,
         padding_type: Literal["reset", "zero"] = "reset",
         memory_map: str | Path = "",
+        num_threads: int = 1,
     ) -> None:
         """Room for `capacity` transitions over all lanes.
 
@@ -49,6 +50,7 @@ class ReplayBuffer:
             padding_type: frames before an episode's first are copies of it ("reset") or zeros ("zero").
             memory_map: a folder for a file that holds the frames, so that they may be more than fit into
                 memory; "": memory. The file has no name and goes with the process: `save` is for keeping.
+            num_threads: threads that copy a batch of 32 rows or more, the caller among them.
 
         """
         if capacity < 1 or num_envs < 1:
@@ -62,7 +64,8 @@ class ReplayBuffer:
         self.num_envs, self.frame_shape, self.seed = num_envs, frame_shape, seed
         self.holdout_ratio, self.padding_type = holdout_ratio, padding_type
         self.draws = 0
-        self._ring = _core.FrameRing(num_envs, -(-capacity // num_envs) + 1, *frame_shape, str(memory_map))
+        slots = -(-capacity // num_envs) + 1
+        self._ring = _core.FrameRing(num_envs, slots, *frame_shape, str(memory_map), num_threads)
         self._split = np.zeros(num_envs, np.uint8)
         random_uniform(seed, Stream.HOLDOUT, 0, 0)
 

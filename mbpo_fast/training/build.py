@@ -15,6 +15,8 @@ from mbpo_fast.models import Gate, ModelTrainer, RolloutEngine, WorldModel
 from mbpo_fast.training.collect import Collector
 from mbpo_fast.training.schedules import longest_rollout
 
+MOST_COPY_THREADS = 4
+"""More do not copy a batch faster: the memory is busy."""
 EVALUATION_SEED = 1_000_003
 """Added to the run's seed: evaluation never plays on training's seeds."""
 
@@ -132,6 +134,7 @@ def build(config: Config) -> Parts:
         frame_shape=(height, width),
         seed=config.seed,
         holdout_ratio=config.model.holdout_ratio if config.training.real_ratio < 1 else 0.0,
+        num_threads=min(thread_count(config), MOST_COPY_THREADS),
     )
     world = (
         build_world(config, (height, width), agent.num_actions) if config.training.real_ratio < 1 else None

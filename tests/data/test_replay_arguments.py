@@ -135,6 +135,8 @@ def test_reading_an_empty_buffer():
         {"holdout_ratio": np.nan},
         {"padding_type": "edge"},
         {"seed": -1},
+        {"num_threads": 0},
+        {"num_threads": 65},
     ],
 )
 def test_bad_settings(bad):
