@@ -32,6 +32,7 @@ def batch(seed: int = 0) -> Batch:
     rows.action[:] = rng.integers(0, ACTIONS, ROWS)
     rows.reward[:] = rng.normal(size=ROWS)
     rows.discount[:] = 0.9 * (rng.random(ROWS) < 0.7)
+    rows.weight[:] = 1.0
     return rows
 
 
@@ -54,7 +55,7 @@ def test_target_equals_the_papers_row_by_row(double: bool) -> None:
     for i in range(ROWS):
         best = int((online if double else target)[i].argmax())
         expected.append(rows.reward[i] + rows.discount[i] * float(target[i, best]))
-    got = learner._td_target(next_obs, torch.from_numpy(rows.reward), torch.from_numpy(rows.discount))
+    got = learner._td_target(next_obs, torch.from_numpy(rows.reward), torch.from_numpy(rows.discount))[:, 0]
     torch.testing.assert_close(got, torch.tensor(expected, dtype=torch.float32))
     assert not torch.equal(online.argmax(1), target.argmax(1)), "the two networks must disagree somewhere"
 
@@ -66,7 +67,7 @@ def test_update_is_one_adamw_step_on_the_huber_loss() -> None:
     rows = batch()
     td_target = learner._td_target(
         torch.from_numpy(rows.next_obs), torch.from_numpy(rows.reward), torch.from_numpy(rows.discount)
-    )
+    )[:, 0]
     q_values = online(torch.from_numpy(rows.obs))[torch.arange(ROWS), torch.from_numpy(rows.action)]
     loss = F.smooth_l1_loss(q_values, td_target)
     optimizer = torch.optim.AdamW(online.parameters(), lr=1e-4, eps=1.5e-4, weight_decay=0.1)
