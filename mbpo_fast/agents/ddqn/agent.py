@@ -97,7 +97,7 @@ class DDQN:
     def epsilon(self, env_steps: int) -> float:
         """Exploration rate after `env_steps` agent steps: linear, then constant."""
         config = self.config
-        share = min(1.0, env_steps / config.epsilon_steps)
+        share = min(1.0, max(0, env_steps) / config.epsilon_steps)
         return config.epsilon_start + share * (config.epsilon_final - config.epsilon_start)
 
     @torch.no_grad()
