@@ -42,5 +42,9 @@ class ImpalaEncoder(nn.Module):
 
     def forward(self, obs: Tensor) -> Tensor:
         """Features of a batch of stacks."""
-        features: Tensor = self.convs(to_unit_float(obs))
+        return self.features(to_unit_float(obs))
+
+    def features(self, unit: Tensor) -> Tensor:
+        """Features of `to_unit_float(obs)`, for two networks that share it."""
+        features: Tensor = self.convs(unit)
         return features

@@ -8,7 +8,8 @@ def to_unit_float(obs: Tensor) -> Tensor:
     """uint8 screens to float in [0, 1]: the only place where a policy's input leaves uint8."""
     if obs.dtype != torch.uint8:
         raise ValueError(f"[to_unit_float] expected uint8 screens, got {obs.dtype}")
-    return obs.to(torch.float32).mul_(1.0 / 255.0)
+    # Channels last, as the convolutions want it: here the bytes are copied anyway.
+    return obs.to(torch.float32, memory_format=torch.channels_last).mul_(1.0 / 255.0)
 
 
 def scaled(channels: int, width: float) -> int:
@@ -41,5 +42,9 @@ class NatureEncoder(nn.Module):
 
     def forward(self, obs: Tensor) -> Tensor:
         """Features of a batch of stacks."""
-        features: Tensor = self.convs(to_unit_float(obs))
+        return self.features(to_unit_float(obs))
+
+    def features(self, unit: Tensor) -> Tensor:
+        """Features of `to_unit_float(obs)`, for two networks that share it."""
+        features: Tensor = self.convs(unit)
         return features

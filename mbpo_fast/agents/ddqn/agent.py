@@ -17,6 +17,7 @@ from mbpo_fast.agents.ddqn.resets import shrink_and_perturb
 from mbpo_fast.agents.ddqn.schedules import gamma_at, n_step_at, resets_done
 from mbpo_fast.nets import QNetwork
 from mbpo_fast.nets.augment import random_shift
+from mbpo_fast.nets.nature import to_unit_float
 from mbpo_fast.nets.optimizer_state import load_optimizer_state, optimizer_state
 from mbpo_fast.nets.precision import use_bf16
 from mbpo_fast.ops import Stream, random_integers, random_uniform, random_words
@@ -149,9 +150,11 @@ class DDQN:
     @torch.no_grad()
     def _td_target(self, next_obs: Tensor, reward: Tensor, discount: Tensor) -> Tensor:
         """Reward + discount * Q_target(next, argmax Q_online(next)), van Hasselt et al. eq. 4: [B, Z]."""
-        following = self.target.outputs(next_obs)
-        selector = self.online(next_obs) if self.config.double else self.target.expectation(following)
-        return self.value_loss.target(_of_action(following, selector.argmax(dim=1)), reward, discount)
+        unit = to_unit_float(next_obs)
+        following = self.target.outputs_of_unit(unit)
+        chooser = self.online.outputs_of_unit(unit) if self.config.double else following
+        best = self.online.expectation(chooser).argmax(dim=1)
+        return self.value_loss.target(_of_action(following, best), reward, discount)
 
     @torch.no_grad()
     def _update_target(self) -> None:
