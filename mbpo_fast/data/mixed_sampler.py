@@ -1,9 +1,14 @@
 """Batches of real and imagined transitions."""
 
 from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from mbpo_fast.data.batch import Batch
 from mbpo_fast.data.model_buffer import ModelBuffer
+from mbpo_fast.data.prioritized import PrioritizedReplayBuffer
 from mbpo_fast.data.replay_buffer import ReplayBuffer
 
 
@@ -12,6 +17,7 @@ class MixedSampler:
 
     Attributes:
         real_rows: real rows drawn so far.
+        newest_real_rows: real rows of the newest batch.
         synthetic_rows: imagined rows drawn so far.
 
     """
@@ -24,10 +30,12 @@ class MixedSampler:
         real_ratio: float,
         *,
         context: int = 4,
+        beta: float = 0.5,
     ) -> None:
         """`real_ratio` in [0, 1] of `batch_size` rows are real, rounded down, but one at least.
 
-        Without a model buffer every row is real.
+        Without a model buffer every row is real. `beta` is the exponent of the importance weights that a
+        prioritised replay gives its rows; imagined rows have weight 1.
         """
         if batch_size < 1:
             raise ValueError(f"[MixedSampler] expected batch_size >= 1, got {batch_size}")
@@ -39,7 +47,10 @@ class MixedSampler:
             )
         self.replay, self.model_buffer = replay, model_buffer
         self.batch_size, self.real_ratio, self.context = batch_size, real_ratio, context
-        self.real_rows = self.synthetic_rows = 0
+        self.real_rows = self.synthetic_rows = self.newest_real_rows = 0
+        self._draw_settings: dict[str, Any] = (
+            {"beta": beta} if isinstance(replay, PrioritizedReplayBuffer) else {}
+        )
 
     def real_part(self, use_model: bool) -> int:
         """Real rows of the next batch: all of them while the gate is shut or nothing is imagined."""
@@ -61,14 +72,27 @@ class MixedSampler:
                 f"[MixedSampler.sample] expected out with {self.batch_size} rows, got {len(out)}"
             )
         real = self.real_part(use_model)
-        self.replay.sample(real, n_step, gamma=gamma, context=self.context, out=out[:real])
+        rows = out[:real]
+        self.replay.sample(real, n_step, gamma=gamma, context=self.context, out=rows, **self._draw_settings)
         if self.model_buffer is not None and real < self.batch_size:
             self.model_buffer.sample(
                 self.batch_size - real, n_step, gamma=gamma, context=self.context, out=out[real:]
             )
+        self.newest_real_rows = real
         self.real_rows += real
         self.synthetic_rows += self.batch_size - real
         return out
+
+    def update_priorities(self, batch: Batch, priorities: npt.NDArray[np.float32]) -> None:
+        """Tells a prioritised replay how surprising the rows of the newest batch were: f32 [batch_size].
+
+        Imagined rows are passed over. ValueError where the replay is not prioritised, or a priority not
+        positive and finite.
+        """
+        if not isinstance(self.replay, PrioritizedReplayBuffer):
+            raise ValueError("[MixedSampler.update_priorities] expected a prioritised replay")
+        real = self.newest_real_rows
+        self.replay.update_priorities(batch.ids[:real], priorities[:real])
 
     def state(self) -> dict[str, int]:
         """The counters."""

@@ -1,6 +1,16 @@
 """Networks: torch modules that know neither environments nor losses."""
 
-from mbpo_fast.nets.nature import NatureEncoder, QNetwork
+from mbpo_fast.nets.impala import ImpalaEncoder
+from mbpo_fast.nets.nature import NatureEncoder
+from mbpo_fast.nets.q_network import QNetwork
 from mbpo_fast.nets.world import GridNet, NatureNet, PixelNet, Prediction
 
-__all__ = ["GridNet", "NatureEncoder", "NatureNet", "PixelNet", "Prediction", "QNetwork"]
+__all__ = [
+    "GridNet",
+    "ImpalaEncoder",
+    "NatureEncoder",
+    "NatureNet",
+    "PixelNet",
+    "Prediction",
+    "QNetwork",
+]

@@ -4,11 +4,12 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from mbpo_fast.agents import DDQN
 from mbpo_fast.config import Config
-from mbpo_fast.data import MixedSampler, ModelBuffer, ReplayBuffer
+from mbpo_fast.data import MixedSampler, ModelBuffer, PrioritizedReplayBuffer, ReplayBuffer
 from mbpo_fast.envs import GameVectorEnv, make_vec
 from mbpo_fast.errors import UsageError
 from mbpo_fast.models import Gate, ModelTrainer, RolloutEngine, WorldModel
@@ -50,6 +51,8 @@ class Parts:
             "agent": self.agent.state_dict(),
             "sampler": self.sampler.state(),
         }
+        if isinstance(self.replay, PrioritizedReplayBuffer):
+            state["priorities"] = self.replay.extra()
         if self.world is not None:
             state["model"] = self.world.model.state_dict()
             state["trainer"] = self.world.trainer.state_dict()
@@ -62,6 +65,8 @@ class Parts:
         self.collector.load_state_dict(state["collector"])
         self.agent.load_state_dict(state["agent"])
         self.sampler.restore(state["sampler"])
+        if isinstance(self.replay, PrioritizedReplayBuffer):
+            self.replay.restore_extra({name: np.asarray(x) for name, x in state["priorities"].items()})
         if self.world is not None:
             self.world.model.load_state_dict(state["model"])
             self.world.trainer.load_state_dict(state["trainer"])
@@ -128,22 +133,33 @@ def build(config: Config) -> Parts:
     env = build_env(config)
     agent = build_agent(config, env)
     _, height, width = env.stack_shape
-    replay = ReplayBuffer(
-        config.replay.capacity,
-        env.num_envs,
-        frame_shape=(height, width),
-        seed=config.seed,
-        holdout_ratio=config.model.holdout_ratio if config.training.real_ratio < 1 else 0.0,
-        num_threads=min(thread_count(config), MOST_COPY_THREADS),
-    )
+    replay = build_replay(config, (height, width))
     world = (
         build_world(config, (height, width), agent.num_actions) if config.training.real_ratio < 1 else None
     )
     sampler = MixedSampler(
-        replay, world.buffer if world else None, config.training.batch_size, config.training.real_ratio
+        replay,
+        world.buffer if world else None,
+        config.training.batch_size,
+        config.training.real_ratio,
+        beta=config.agent.importance_exponent,
     )
     collector = Collector(env, replay, window=config.early_stopping.window_size)
     return Parts(config, collector, replay, agent, sampler, world)
+
+
+def build_replay(config: Config, frame_shape: tuple[int, int]) -> ReplayBuffer:
+    """The buffer of real transitions, prioritised where the learner wants it so."""
+    settings: dict[str, Any] = {
+        "frame_shape": frame_shape,
+        "seed": config.seed,
+        "holdout_ratio": config.model.holdout_ratio if config.training.real_ratio < 1 else 0.0,
+        "num_threads": min(thread_count(config), MOST_COPY_THREADS),
+    }
+    capacity, lanes = config.replay.capacity, config.env.num_envs
+    if config.agent.prioritized:
+        return PrioritizedReplayBuffer(capacity, lanes, alpha=config.agent.priority_exponent, **settings)
+    return ReplayBuffer(capacity, lanes, **settings)
 
 
 def build_world(config: Config, frame_shape: tuple[int, int], num_actions: int) -> ModelParts:

@@ -127,11 +127,13 @@ class Trainer:
 
     def _update(self) -> None:
         """One policy update on a batch of real and, while the gate is open, synthetic rows."""
-        parts, agent = self.parts, self.config.agent
+        parts, agent = self.parts, self.parts.agent
         gate_open = parts.world is not None and parts.world.gate.open
         batch = parts.sampler.sample(agent.n_step, gamma=agent.gamma, use_model=gate_open)
-        for name, value in parts.agent.update(batch).items():
+        for name, value in agent.update(batch).items():
             self.losses[name] = self.losses.get(name, torch.zeros(())) + value
+        if agent.priorities is not None:
+            parts.sampler.update_priorities(batch, agent.priorities.cpu().numpy())
         self.updates_since_log += 1
 
     def _finished(self) -> str:

@@ -8,42 +8,13 @@ import torch
 import torch.nn.functional as F
 
 from mbpo_fast.agents import DDQN, DDQNConfig
-from mbpo_fast.data import Batch
 from mbpo_fast.ops import Stream
 
 SIDE, ACTIONS, ROWS = 36, 4, 8
 
 
-def agent(**settings: object) -> DDQN:
-    return DDQN(
-        DDQNConfig(**({"hidden": 16, "bf16": False} | settings)),
-        stack_size=4,
-        frame_shape=(SIDE, SIDE),
-        num_actions=ACTIONS,
-        seed=3,
-    )
-
-
-def batch(seed: int = 0) -> Batch:
-    rng = np.random.default_rng(seed)
-    rows = Batch.empty(ROWS, 4, (SIDE, SIDE))
-    rows.obs[:] = rng.integers(0, 256, rows.obs.shape)
-    rows.next_obs[:] = rng.integers(0, 256, rows.obs.shape)
-    rows.action[:] = rng.integers(0, ACTIONS, ROWS)
-    rows.reward[:] = rng.normal(size=ROWS)
-    rows.discount[:] = 0.9 * (rng.random(ROWS) < 0.7)
-    return rows
-
-
-def perturb(net: torch.nn.Module) -> None:
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
-
-
 @pytest.mark.parametrize("double", [True, False])
-def test_target_equals_the_papers_row_by_row(double: bool) -> None:
+def test_target_equals_the_papers_row_by_row(double: bool, agent, batch, perturb) -> None:
     learner = agent(double=double)
     perturb(learner.target)
     rows = batch()
@@ -54,19 +25,19 @@ def test_target_equals_the_papers_row_by_row(double: bool) -> None:
     for i in range(ROWS):
         best = int((online if double else target)[i].argmax())
         expected.append(rows.reward[i] + rows.discount[i] * float(target[i, best]))
-    got = learner._td_target(next_obs, torch.from_numpy(rows.reward), torch.from_numpy(rows.discount))
+    got = learner._td_target(next_obs, torch.from_numpy(rows.reward), torch.from_numpy(rows.discount))[:, 0]
     torch.testing.assert_close(got, torch.tensor(expected, dtype=torch.float32))
     assert not torch.equal(online.argmax(1), target.argmax(1)), "the two networks must disagree somewhere"
 
 
-def test_update_is_one_adamw_step_on_the_huber_loss() -> None:
+def test_update_is_one_adamw_step_on_the_huber_loss(agent, batch, perturb) -> None:
     learner = agent(target_tau=0.25, weight_decay=0.1, max_grad_norm=0.5)
     perturb(learner.target)
     online, target = copy.deepcopy(learner.online), copy.deepcopy(learner.target)
     rows = batch()
     td_target = learner._td_target(
         torch.from_numpy(rows.next_obs), torch.from_numpy(rows.reward), torch.from_numpy(rows.discount)
-    )
+    )[:, 0]
     q_values = online(torch.from_numpy(rows.obs))[torch.arange(ROWS), torch.from_numpy(rows.action)]
     loss = F.smooth_l1_loss(q_values, td_target)
     optimizer = torch.optim.AdamW(online.parameters(), lr=1e-4, eps=1.5e-4, weight_decay=0.1)
@@ -83,7 +54,7 @@ def test_update_is_one_adamw_step_on_the_huber_loss() -> None:
         torch.testing.assert_close(got, 0.75 * old + 0.25 * new, rtol=1e-5, atol=1e-6)
 
 
-def test_target_waits_for_its_period() -> None:
+def test_target_waits_for_its_period(agent, batch) -> None:
     learner = agent(target_period=3, target_tau=1.0)
     before = [p.clone() for p in learner.target.parameters()]
     for step in range(3):
@@ -94,7 +65,7 @@ def test_target_waits_for_its_period() -> None:
         assert torch.equal(a, b)
 
 
-def test_epsilon_greedy_frequencies_and_reproducibility() -> None:
+def test_epsilon_greedy_frequencies_and_reproducibility(agent, batch) -> None:
     learner = agent()
     obs = np.repeat(batch().obs[:1], 4000, axis=0)
     greedy = int(learner.q_values(torch.from_numpy(obs[:1])).argmax())
@@ -109,7 +80,7 @@ def test_epsilon_greedy_frequencies_and_reproducibility() -> None:
 
 
 @pytest.mark.parametrize("act_with_target", [True, False])
-def test_acts_with_the_network_of_the_setting(act_with_target: bool) -> None:
+def test_acts_with_the_network_of_the_setting(act_with_target: bool, agent, batch, perturb) -> None:
     learner = agent(act_with_target=act_with_target)
     perturb(learner.target)
     obs = torch.from_numpy(batch().obs)
@@ -117,12 +88,12 @@ def test_acts_with_the_network_of_the_setting(act_with_target: bool) -> None:
     torch.testing.assert_close(learner.q_values(obs), expected.detach())
 
 
-def test_epsilon_decays_linearly_to_its_floor() -> None:
+def test_epsilon_decays_linearly_to_its_floor(agent) -> None:
     learner = agent(epsilon_start=1.0, epsilon_final=0.1, epsilon_steps=100)
     assert [learner.epsilon(step) for step in (0, 50, 100, 1000)] == pytest.approx([1.0, 0.55, 0.1, 0.1])
 
 
-def test_a_restored_learner_goes_on_with_the_same_bits() -> None:
+def test_a_restored_learner_goes_on_with_the_same_bits(agent, batch) -> None:
     learner = agent(random_shift=2)
     for step in range(3):
         learner.update(batch(step))
@@ -135,7 +106,7 @@ def test_a_restored_learner_goes_on_with_the_same_bits() -> None:
         assert torch.equal(a, b)
 
 
-def test_same_seed_same_weights_other_seed_others() -> None:
+def test_same_seed_same_weights_other_seed_others(agent) -> None:
     first, second = agent(), agent()
     assert all(
         torch.equal(a, b) for a, b in zip(first.online.parameters(), second.online.parameters(), strict=True)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mbpo_fast.data import Batch, MixedSampler, ModelBuffer, ReplayBuffer
+from mbpo_fast.data import Batch, MixedSampler, ModelBuffer, PrioritizedReplayBuffer, ReplayBuffer
 
 SHAPE = (2, 3)
 REAL, IMAGINED = 1, 2
@@ -93,3 +93,35 @@ def test_bad_settings(bad):
     good = {"replay": replay(), "model_buffer": model_buffer(), "batch_size": 8, "real_ratio": 0.5}
     with pytest.raises(ValueError, match=r"\[MixedSampler\] expected .*, got "):
         MixedSampler(**(good | bad))
+
+
+def prioritized() -> PrioritizedReplayBuffer:
+    buffer = PrioritizedReplayBuffer(50, 1, frame_shape=SHAPE, seed=1, alpha=0.5)
+    no, yes = np.zeros(1, bool), np.ones(1, bool)
+    for slot in range(30):
+        frame = np.full((1, *SHAPE), REAL, np.uint8)
+        buffer.add(frame, np.zeros(1, int), np.zeros(1), no, no, yes if slot == 0 else no)
+    return buffer
+
+
+def test_priorities_reach_the_real_rows_and_weights_only_them():
+    buffer = prioritized()
+    sampler = MixedSampler(buffer, model_buffer(), 8, 0.5, beta=1.0)
+    batch = sampler.sample(1, 0.9, use_model=True)
+    priorities = np.linspace(1, 8, 8).astype(np.float32)
+    sampler.update_priorities(batch, priorities)
+    newest = dict(zip(batch.ids[:4].tolist(), priorities[:4].tolist(), strict=True))
+    for row, stored in enumerate(buffer.priorities(batch.ids[:4]).tolist()):
+        assert stored == pytest.approx(newest[int(batch.ids[row])] ** 0.5)
+    untouched = np.setdiff1d(buffer.valid_ids(1), batch.ids[:4])
+    assert (buffer.priorities(untouched) == 1.0).all()
+    batch = sampler.sample(1, 0.9, use_model=True)
+    weight = 1 / buffer.priorities(batch.ids[:4])
+    assert batch.weight[:4] == pytest.approx(weight / weight.max())
+    assert (batch.weight[4:] == 1).all()
+
+
+def test_priorities_of_a_uniform_replay_are_refused():
+    sampler = MixedSampler(replay(), None, 8, 1.0)
+    with pytest.raises(ValueError, match="expected a prioritised replay"):
+        sampler.update_priorities(sampler.sample(), np.ones(8, np.float32))

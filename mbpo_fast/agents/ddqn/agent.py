@@ -1,55 +1,26 @@
-"""Double DQN (van Hasselt, Guez and Silver 2016), with n-step targets, dueling head and random shifts.
+"""Double DQN (van Hasselt, Guez and Silver 2016) and what makes it data-efficient (Hessel et al. 2018, BBF).
 
-Deviations from the papers, each a switch: docs/algorithms/ddqn.md.
+Every addition is a switch of its own: docs/algorithms/ddqn.md.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor
 
+from mbpo_fast.agents.ddqn.config import DDQNConfig
+from mbpo_fast.agents.ddqn.losses import value_loss
+from mbpo_fast.agents.ddqn.resets import shrink_and_perturb
+from mbpo_fast.agents.ddqn.schedules import gamma_at, n_step_at, resets_done
 from mbpo_fast.nets import QNetwork
 from mbpo_fast.nets.augment import random_shift
+from mbpo_fast.nets.nature import to_unit_float
 from mbpo_fast.nets.optimizer_state import load_optimizer_state, optimizer_state
-from mbpo_fast.nets.precision import Bf16, use_bf16
-from mbpo_fast.ops import Stream, random_integers, random_uniform
-from mbpo_fast.settings import Settings
-
-
-class DDQNConfig(Settings):
-    """Settings of the DDQN learner."""
-
-    kind: Literal["ddqn"] = Field("ddqn", description="the learner")
-    learning_rate: float = Field(1e-4, gt=0, description="Adam's step size")
-    adam_eps: float = Field(1.5e-4, gt=0, description="Adam's epsilon")
-    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay (AdamW)")
-    max_grad_norm: float = Field(10.0, gt=0, description="gradients are clipped to this norm")
-    gamma: float = Field(0.99, gt=0, le=1, description="discount of one agent step")
-    n_step: int = Field(3, ge=1, le=64, description="steps of real reward before the bootstrap")
-    double: bool = Field(True, description="the online network picks the action that the target values")
-    dueling: bool = Field(True, description="state value plus centred advantages")
-    hidden: int = Field(512, ge=1, description="width of the head's hidden layer")
-    target_tau: float = Field(
-        0.005, gt=0, le=1, description="share of the online weights a target update takes"
-    )
-    target_period: int = Field(1, ge=1, description="gradient steps between target updates")
-    act_with_target: bool = Field(
-        True, description="act and roll out with the target network, the smoother one"
-    )
-    random_shift: int = Field(
-        0, ge=0, le=8, description="pixels of random shift of each sampled stack; 0: off"
-    )
-    bf16: Bf16 = Field(
-        "auto", description="bfloat16 in all but the last layer; auto: where the hardware has it"
-    )
-    epsilon_start: float = Field(1.0, ge=0, le=1, description="exploration at the first step")
-    epsilon_final: float = Field(0.01, ge=0, le=1, description="exploration after epsilon_steps")
-    epsilon_steps: int = Field(5000, ge=1, description="agent steps of linear decay")
+from mbpo_fast.nets.precision import use_bf16
+from mbpo_fast.ops import Stream, random_integers, random_uniform, random_words
 
 
 class TransitionBatch(Protocol):
@@ -60,6 +31,7 @@ class TransitionBatch(Protocol):
     action: NDArray[np.int64]
     reward: NDArray[np.float32]
     discount: NDArray[np.float32]
+    weight: NDArray[np.float32]
 
 
 class DDQN:
@@ -76,15 +48,13 @@ class DDQN:
         device: torch.device | str = "cpu",
     ) -> None:
         self.config = config
+        self.stack_size, self.frame_shape = stack_size, frame_shape
         self.num_actions = num_actions
         self.seed = seed
         self.device = torch.device(device)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.online = self._network(stack_size, frame_shape)
-        self.target = self._network(stack_size, frame_shape)
-        self.target.load_state_dict(self.online.state_dict())
-        self.target.requires_grad_(False)
+        self.online = self._network(seed)
+        self.target = self._network(seed).requires_grad_(False)
+        self.value_loss = value_loss(config, self.online.support, self.device)
         self.optimizer = torch.optim.AdamW(
             self.online.parameters(),
             lr=config.learning_rate,
@@ -93,22 +63,42 @@ class DDQN:
             fused=True,
         )
         self.gradient_steps = 0
+        self.priorities: Tensor | None = None
 
-    def _network(self, stack_size: int, frame_shape: tuple[int, int]) -> QNetwork:
-        net = QNetwork(
-            stack_size,
-            frame_shape,
-            self.num_actions,
-            hidden=self.config.hidden,
-            dueling=self.config.dueling,
-            bf16=use_bf16(self.config.bf16, self.device),
-        )
+    def _network(self, seed: int) -> QNetwork:
+        """A network whose weights depend on `seed` alone."""
+        config = self.config
+        categorical = config.distribution == "c51"
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            net = QNetwork(
+                self.stack_size,
+                self.frame_shape,
+                self.num_actions,
+                hidden=config.hidden,
+                dueling=config.dueling,
+                bf16=use_bf16(config.bf16, self.device),
+                encoder=config.encoder,
+                width=config.width,
+                atoms=1 if config.distribution == "none" else config.atoms,
+                support=torch.linspace(config.v_min, config.v_max, config.atoms) if categorical else None,
+            )
         return net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    @property
+    def n_step(self) -> int:
+        """Steps of real reward in the returns that the next update wants."""
+        return n_step_at(self.config, self.gradient_steps)
+
+    @property
+    def gamma(self) -> float:
+        """Discount of one agent step that the next update wants."""
+        return gamma_at(self.config, self.gradient_steps)
 
     def epsilon(self, env_steps: int) -> float:
         """Exploration rate after `env_steps` agent steps: linear, then constant."""
         config = self.config
-        share = min(1.0, env_steps / config.epsilon_steps)
+        share = min(1.0, max(0, env_steps) / config.epsilon_steps)
         return config.epsilon_start + share * (config.epsilon_final - config.epsilon_start)
 
     @torch.no_grad()
@@ -129,14 +119,19 @@ class DDQN:
         return np.where(explore, random_actions, greedy)
 
     def update(self, batch: TransitionBatch) -> dict[str, Tensor]:
-        """One gradient step on the n-step double-Q loss; returns 0-d tensors, nothing is synchronised."""
+        """One gradient step on the weighted n-step double-Q loss; returns 0-d tensors, no host sync.
+
+        With prioritised replay, `priorities` f32 [B] tells afterwards how surprising each row was.
+        """
         obs, next_obs = self._augmented(batch)
-        reward, discount, action = (
-            torch.from_numpy(x).to(self.device) for x in (batch.reward, batch.discount, batch.action)
+        reward, discount, weight, action = (
+            torch.from_numpy(x).to(self.device)
+            for x in (batch.reward, batch.discount, batch.weight, batch.action)
         )
         target = self._td_target(next_obs, reward, discount)
-        chosen = self.online(obs).gather(1, action[:, None])[:, 0]
-        loss = F.smooth_l1_loss(chosen, target)
+        chosen = _of_action(self.online.outputs(obs), action)
+        row_loss, surprise = self.value_loss.compare(chosen, target)
+        loss = (weight * row_loss).mean()
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         grad_norm = torch.nn.utils.clip_grad_norm_(self.online.parameters(), self.config.max_grad_norm)
@@ -144,21 +139,36 @@ class DDQN:
         self.gradient_steps += 1
         if self.gradient_steps % self.config.target_period == 0:
             self._update_target()
-        return {"loss": loss.detach(), "q_values": chosen.detach().mean(), "grad_norm": grad_norm}
+        if resets_done(self.config, self.gradient_steps) > resets_done(self.config, self.gradient_steps - 1):
+            self._reset()
+        if self.config.prioritized:
+            # Above zero, so that every row can be drawn again.
+            self.priorities = surprise + 1e-10
+        q_values = self.online.expectation(chosen.detach()).mean()
+        return {"loss": loss.detach(), "q_values": q_values, "grad_norm": grad_norm}
 
     @torch.no_grad()
     def _td_target(self, next_obs: Tensor, reward: Tensor, discount: Tensor) -> Tensor:
-        """Reward + discount * Q_target(next, argmax Q_online(next)), van Hasselt et al. 2016, eq. 4."""
-        target_q: Tensor = self.target(next_obs)
-        selector: Tensor = self.online(next_obs) if self.config.double else target_q
-        best = selector.argmax(dim=1, keepdim=True)
-        return reward + discount * target_q.gather(1, best)[:, 0]
+        """Reward + discount * Q_target(next, argmax Q_online(next)), van Hasselt et al. eq. 4: [B, Z]."""
+        unit = to_unit_float(next_obs)
+        following = self.target.outputs_of_unit(unit)
+        chooser = self.online.outputs_of_unit(unit) if self.config.double else following
+        best = self.online.expectation(chooser).argmax(dim=1)
+        return self.value_loss.target(_of_action(following, best), reward, discount)
 
     @torch.no_grad()
     def _update_target(self) -> None:
         torch._foreach_lerp_(
             list(self.target.parameters()), list(self.online.parameters()), self.config.target_tau
         )
+
+    def _reset(self) -> None:
+        """Both networks towards the same fresh weights; the optimiser forgets."""
+        words = random_words(self.seed, Stream.INIT, resets_done(self.config, self.gradient_steps), 1)
+        fresh = self._network(int(words[0, 0]))
+        for net in (self.online, self.target):
+            shrink_and_perturb(net, fresh, self.config.reset_keep)
+        self.optimizer.state.clear()
 
     def _augmented(self, batch: TransitionBatch) -> tuple[Tensor, Tensor]:
         stacks = (
@@ -205,3 +215,8 @@ class DDQN:
         """Inverse of `policy_state_dict`, to act and not to learn on; RuntimeError for other weights."""
         self.online.load_state_dict(weights)
         self.target.load_state_dict(weights)
+
+
+def _of_action(outputs: Tensor, action: Tensor) -> Tensor:
+    """[B, Z], the action's numbers of outputs [B, A, Z]."""
+    return outputs.gather(1, action[:, None, None].expand(-1, 1, outputs.shape[2]))[:, 0]
