@@ -4,7 +4,7 @@ Deviations from the papers, each a switch: docs/algorithms/ddqn.md.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from mbpo_fast.agents.protocol import TransitionBatch
 from mbpo_fast.nets import QNetwork
 from mbpo_fast.nets.augment import random_shift
 from mbpo_fast.nets.optimizer_state import load_optimizer_state, optimizer_state
@@ -50,16 +51,6 @@ class DDQNConfig(Settings):
     epsilon_start: float = Field(1.0, ge=0, le=1, description="exploration at the first step")
     epsilon_final: float = Field(0.01, ge=0, le=1, description="exploration after epsilon_steps")
     epsilon_steps: int = Field(5000, ge=1, description="agent steps of linear decay")
-
-
-class TransitionBatch(Protocol):
-    """The fields of `mbpo_fast.data.Batch` that a learner reads; shapes there."""
-
-    obs: NDArray[np.uint8]
-    next_obs: NDArray[np.uint8]
-    action: NDArray[np.int64]
-    reward: NDArray[np.float32]
-    discount: NDArray[np.float32]
 
 
 class DDQN:
@@ -105,6 +96,11 @@ class DDQN:
         )
         return net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
+    @property
+    def network(self) -> QNetwork:
+        """The network that acts."""
+        return self.target if self.config.act_with_target else self.online
+
     def epsilon(self, env_steps: int) -> float:
         """Exploration rate after `env_steps` agent steps: linear, then constant."""
         config = self.config
@@ -114,8 +110,7 @@ class DDQN:
     @torch.no_grad()
     def q_values(self, obs: Tensor) -> Tensor:
         """Values f32 [B, A] by the network that acts; obs u8 [B, S, h, w]."""
-        net = self.target if self.config.act_with_target else self.online
-        q_values: Tensor = net(obs.to(self.device))
+        q_values: Tensor = self.network(obs.to(self.device))
         return q_values
 
     def act(
@@ -198,8 +193,7 @@ class DDQN:
 
     def policy_state_dict(self) -> dict[str, Tensor]:
         """Weights of the network that acts: all that a frozen policy needs."""
-        acting = self.target if self.config.act_with_target else self.online
-        return dict(acting.state_dict())
+        return dict(self.network.state_dict())
 
     def load_policy_state_dict(self, weights: Mapping[str, Tensor]) -> None:
         """Inverse of `policy_state_dict`, to act and not to learn on; RuntimeError for other weights."""

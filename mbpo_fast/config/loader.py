@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -28,12 +28,13 @@ _BOUNDS = {
 
 
 class SchemaRow(NamedTuple):
-    """One setting, for people."""
+    """One setting, for people; `when` says which kind it belongs to, where a group has several."""
 
     key: str
     type: str
     default: str
     description: str
+    when: str = ""
 
 
 def load_config(sources: Sequence[str], overrides: Mapping[str, str]) -> Config:
@@ -50,7 +51,7 @@ def load_config(sources: Sequence[str], overrides: Mapping[str, str]) -> Config:
         name = key.replace("-", "_")
         value = parse_scalar(text, f"--{name}")
         _merge(tree, _nested(name.split("."), value), f"--{name}", origins)
-    _refuse_unknown(tree, Config, (), origins)
+    _refuse_unknown(tree, Config, (), origins, tree)
     try:
         json.dumps(tree, ensure_ascii=False).encode()
         # JSON's strict mode: a list is a tuple, but neither "1", 1.0 nor true is an integer.
@@ -74,9 +75,19 @@ def resolved_yaml(config: Config) -> str:
 def config_schema_rows() -> list[SchemaRow]:
     """All settings with type, default and description, in the order of the schema."""
     return [
-        SchemaRow(key, _type_text(field), _value_text(field.get_default()), field.description or "")
-        for key, field in _fields(Config)
+        SchemaRow(key, _type_text(field), _value_text(field.get_default()), field.description or "", when)
+        for key, field, when in _fields(Config)
     ]
+
+
+def settings_class(name: str, when: str = "") -> type[BaseModel] | None:
+    """The class of a group, of the kind that `when` names; None for a group of several kinds by itself."""
+    group: type[BaseModel] | None = Config
+    for part in name.split("."):
+        assert group is not None
+        field = group.model_fields[part]
+        group = _kinds(field).get(when.rpartition(" ")[2]) or _group(field)
+    return group
 
 
 def differences(old: Config, new: Config) -> list[tuple[str, Any, Any]]:
@@ -126,7 +137,11 @@ def _merge(
 
 
 def _refuse_unknown(
-    tree: Mapping[str, Any], group: type[BaseModel], path: tuple[str, ...], origins: Mapping[str, str]
+    tree: Mapping[str, Any],
+    group: type[BaseModel],
+    path: tuple[str, ...],
+    origins: Mapping[str, str],
+    root: Mapping[str, Any],
 ) -> None:
     for key, value in tree.items():
         name = ".".join((*path, key))
@@ -134,16 +149,38 @@ def _refuse_unknown(
         if field is None:
             where = _located(name, origins)
             wanted = where.removeprefix("--") if where.startswith("--") else name
-            raise UsageError(f"{where}: unknown key{_suggestion(wanted, list(group.model_fields))}")
-        inner = _group(field)
-        if inner is not None and isinstance(value, dict):
-            _refuse_unknown(value, inner, (*path, key), origins)
+            raise UsageError(f"{where}: {_unknown(wanted, list(group.model_fields), root)}")
+        if isinstance(value, dict):
+            inner = _chosen(field, value, name, origins)
+            if inner is not None:
+                _refuse_unknown(value, inner, (*path, key), origins, root)
 
 
-def _suggestion(name: str, siblings: Sequence[str]) -> str:
+def _chosen(
+    field: FieldInfo, value: Mapping[str, Any], name: str, origins: Mapping[str, str]
+) -> type[BaseModel] | None:
+    """The settings class of a group; where it has several kinds, the one that `kind` names."""
+    kinds = _kinds(field)
+    if not kinds:
+        return _group(field)
+    kind = value.get("kind", next(iter(kinds)))
+    if not isinstance(kind, str) or kind not in kinds:
+        expected, got = " | ".join(kinds), _shortened(json.dumps(kind))
+        raise UsageError(f"{_located(f'{name}.kind', origins)}: expected {expected}, got {got}")
+    return kinds[kind]
+
+
+def _unknown(name: str, siblings: Sequence[str], tree: Mapping[str, Any]) -> str:
+    """What is wrong with a key that is not known: it belongs to another kind, or it may be misspelt."""
+    others = [when for key, _, when in _fields(Config) if key == name]
+    if others:
+        return f"unknown key with {_choice(tree, others[0])} (it belongs to {' and '.join(others)})"
+    return f"unknown key{_suggestion(name, siblings, [key for key, _, _ in _fields_in_use(tree)])}"
+
+
+def _suggestion(name: str, siblings: Sequence[str], every: Sequence[str]) -> str:
     """First the same last part in another group, then the group's own keys, then all keys in full."""
     group, _, last = name.rpartition(".")
-    every = [key for key, _ in _fields(Config)]
     namesakes = [key for key in every if key.rpartition(".")[2] == last]
     close = difflib.get_close_matches(last, siblings, n=1)
     if close and not namesakes:
@@ -169,7 +206,7 @@ def _describe(error: ValidationError, tree: Mapping[str, Any], origins: Mapping[
     if first["type"] == "value_error":
         message = first["msg"].removeprefix("Value error, ")
     else:
-        field = dict(_fields(Config)).get(name)
+        field = {key: field for key, field, _ in _fields_in_use(tree)}.get(name)
         expected = _type_text(field) if field else "a group of settings"
         message = f"expected {expected}, got {_shortened(json.dumps(value))}"
     where = _located(name, origins) if name else _last_source(origins)
@@ -180,7 +217,9 @@ def _blamed(location: Sequence[int | str], tree: Mapping[str, Any]) -> tuple[str
     """The key that an error is about, and its value; positions in a list are cut off."""
     value: Any = tree
     path: list[str] = []
-    for part in location:
+    for i, part in enumerate(location):
+        if i == 1 and part == _kind_in(tree, path[0] if path else ""):
+            continue  # pydantic names the kind of a group between the group and the key
         if not isinstance(value, dict) or part not in value:
             break
         path.append(str(part))
@@ -193,18 +232,64 @@ def _shortened(text: str) -> str:
 
 
 def _group(field: FieldInfo) -> type[BaseModel] | None:
-    """The settings class of a field that is a group."""
+    """The settings class of a field that is a group of one kind."""
     kind = field.annotation
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
-def _fields(group: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+def _kinds(field: FieldInfo) -> dict[str, type[BaseModel]]:
+    """Kind -> settings class of a field that is a group of several kinds, the default first."""
+    classes = [
+        get_args(kind)[0] for kind in _union_members(field.annotation) if get_origin(kind) is Annotated
+    ]
+    return {group.model_fields["kind"].default: group for group in classes}
+
+
+class _Field(NamedTuple):
+    key: str
+    field: FieldInfo
+    when: str
+
+
+def _fields(group: type[BaseModel], prefix: str = "", when: str = "") -> Iterator[_Field]:
+    """Every setting, those of every kind; `when` is such as `agent.kind ppo`."""
     for name, field in group.model_fields.items():
-        inner = _group(field)
-        if inner is None:
-            yield f"{prefix}{name}", field
+        key, inner, kinds = f"{prefix}{name}", _group(field), _kinds(field)
+        if kinds:
+            yield _Field(f"{key}.kind", _kind_field(kinds), "")
+            for kind, settings in kinds.items():
+                rows = _fields(settings, f"{key}.", f"{key}.kind {kind}")
+                yield from (row for row in rows if row.key != f"{key}.kind")
+        elif inner is not None:
+            yield from _fields(inner, f"{key}.", when)
         else:
-            yield from _fields(inner, f"{prefix}{name}.")
+            yield _Field(key, field, when)
+
+
+def _kind_field(kinds: Mapping[str, type[BaseModel]]) -> FieldInfo:
+    """The choice of a kind as a field of its own."""
+    default, first = next(iter(kinds.items()))
+    description = first.model_fields["kind"].description
+    return FieldInfo(annotation=Literal[tuple(kinds)], default=default, description=description)  # type: ignore[arg-type]
+
+
+def _fields_in_use(tree: Mapping[str, Any]) -> list[_Field]:
+    """The settings of the kinds that the tree chooses."""
+    return [row for row in _fields(Config) if not row.when or row.when == _choice(tree, row.when)]
+
+
+def _choice(tree: Mapping[str, Any], when: str) -> str:
+    group = when.partition(".")[0]
+    return f"{group}.kind {_kind_in(tree, group)}"
+
+
+def _kind_in(tree: Mapping[str, Any], group: str) -> str | None:
+    """The kind that the tree chooses for a top-level group; None where it has but one."""
+    kinds = _kinds(Config.model_fields[group]) if group in Config.model_fields else {}
+    if not kinds:
+        return None
+    value = tree.get(group)
+    return str(value.get("kind", next(iter(kinds)))) if isinstance(value, dict) else next(iter(kinds))
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from mbpo_fast.agents import DDQN
+from mbpo_fast.agents import DDQN, PPO, Agent, OffPolicyAgent, make_agent
 from mbpo_fast.config import Config
 from mbpo_fast.data import MixedSampler, ModelBuffer, ReplayBuffer
 from mbpo_fast.envs import GameVectorEnv, make_vec
@@ -32,12 +32,12 @@ class ModelParts:
 
 @dataclass(frozen=True)
 class Parts:
-    """The built parts of a run; `world` is None at real_ratio 1."""
+    """The built parts of an off-policy run; `world` is None at real_ratio 1."""
 
     config: Config
     collector: Collector
     replay: ReplayBuffer
-    agent: DDQN
+    agent: OffPolicyAgent
     sampler: MixedSampler
     world: ModelParts | None
 
@@ -106,10 +106,10 @@ def build_eval_env(
     return make_vec(env_id or config.env.id, num_envs, seed=seed, workers=workers, **settings)
 
 
-def build_agent(config: Config, env: GameVectorEnv) -> DDQN:
+def build_agent(config: Config, env: GameVectorEnv) -> DDQN | PPO:
     """The learner for an environment's observations and actions."""
     stack, height, width = env.stack_shape
-    return DDQN(
+    return make_agent(
         config.agent,
         stack_size=stack,
         frame_shape=(height, width),
@@ -120,9 +120,11 @@ def build_agent(config: Config, env: GameVectorEnv) -> DDQN:
 
 
 def build(config: Config) -> Parts:
-    """Every part of a run, as it is before the first step."""
+    """Every part of an off-policy run, as it is before the first step."""
     env = build_env(config)
     agent = build_agent(config, env)
+    if isinstance(agent, PPO):
+        raise ValueError("[build] expected an off-policy learner, got ppo: see build_on_policy")
     _, height, width = env.stack_shape
     replay = ReplayBuffer(
         config.replay.capacity,
@@ -178,15 +180,7 @@ def describe_networks(config: Config) -> list[dict[str, str]]:
         shape = env.stack_shape
     finally:
         env.close()
-    rows = [
-        _network_row(
-            "policy (DDQN)",
-            agent.online,
-            f"u8 [B, {', '.join(map(str, shape))}]",
-            f"f32 [B, {agent.num_actions}]",
-            agent.online(torch.zeros(1, *shape, dtype=torch.uint8)),
-        )
-    ]
+    rows = [_policy_row(agent, shape)]
     if config.training.real_ratio < 1:
         model = build_world(config, (shape[1], shape[2]), agent.num_actions).model
         members, context = config.model.ensemble_size, config.model.context
@@ -202,6 +196,20 @@ def describe_networks(config: Config) -> list[dict[str, str]]:
             )
         )
     return rows
+
+
+def _policy_row(agent: Agent, shape: tuple[int, ...]) -> dict[str, str]:
+    with torch.inference_mode():
+        outputs = agent.network(torch.zeros(1, *shape, dtype=torch.uint8))
+    heads = outputs if isinstance(outputs, tuple) else (outputs,)
+    shapes = [", ".join(["B", *map(str, head.shape[1:])]) for head in heads]
+    return _network_row(
+        f"policy ({type(agent).__name__})",
+        agent.network,
+        f"u8 [B, {', '.join(map(str, shape))}]",
+        ", ".join(f"f32 [{text}]" for text in shapes),
+        torch.cat([head.flatten() for head in heads]),
+    )
 
 
 def _network_row(
