@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mbpo_fast.config import SchemaRow, config_schema_rows, preset_names
-from mbpo_fast.config.loader import PRESETS, settings_class
+from mbpo_fast.config.fields import settings_class
+from mbpo_fast.config.loader import PRESETS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
