@@ -142,7 +142,8 @@ def schema() -> int:
     from mbpo_fast.config import config_schema_rows
 
     for row in config_schema_rows():
-        print(f"{row.key} = {row.default}   [{row.type}]\n    {row.description}")
+        with_kind = f"   with {row.when}" if row.when else ""
+        print(f"{row.key} = {row.default}   [{row.type}]{with_kind}\n    {row.description}")
     return 0
 
 

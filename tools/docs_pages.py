@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mbpo_fast.config import Config, SchemaRow, config_schema_rows, preset_names
+from mbpo_fast.config import SchemaRow, config_schema_rows, preset_names
+from mbpo_fast.config.fields import settings_class
 from mbpo_fast.config.loader import PRESETS
 
 ROOT = Path(__file__).parent.parent
@@ -50,16 +51,17 @@ else keeps its default from the tables above.
 
 def settings_page() -> str:
     """The whole text of `docs/settings.md`."""
-    groups: dict[str, list[SchemaRow]] = {}
+    groups: dict[tuple[str, str], list[SchemaRow]] = {}
     for row in config_schema_rows():
-        groups.setdefault(row.key.rpartition(".")[0], []).append(row)
-    sections = [_group_section(name, rows) for name, rows in groups.items()]
+        groups.setdefault((row.key.rpartition(".")[0], row.when), []).append(row)
+    sections = [_group_section(name, when, rows) for (name, when), rows in groups.items()]
     presets = [_preset_section(name) for name in preset_names()]
     return "\n".join([_SETTINGS_HEAD, *sections, _PRESETS_HEAD, *presets])
 
 
-def _group_section(name: str, rows: list[SchemaRow]) -> str:
-    lines = [f"## {name or 'General'}", "", _group_text(name), ""]
+def _group_section(name: str, when: str, rows: list[SchemaRow]) -> str:
+    title = f"{name}, with `{when.replace(' ', ': ')}`" if when else name or "General"
+    lines = [f"## {title}", "", _group_text(name, when), ""]
     lines += ["| key | default | values | meaning |", "|---|---|---|---|"]
     lines += [
         f"| `{row.key}` | {_code(row.default)} | {_cell(row.type)} | {_cell(row.description)} |"
@@ -68,11 +70,13 @@ def _group_section(name: str, rows: list[SchemaRow]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _group_text(name: str) -> str:
-    group: Any = Config
-    for part in filter(None, name.split(".")):
-        group = group.model_fields[part].annotation
-    return (group.__doc__ or "").strip().partition("\n")[0] if name else "Keys that belong to no group."
+def _group_text(name: str, when: str) -> str:
+    if not name:
+        return "Keys that belong to no group."
+    group: Any = settings_class(name, when)
+    if group is None:
+        return "Which kind: its keys are in the tables below."
+    return (group.__doc__ or "").strip().partition("\n")[0]
 
 
 def _code(text: str) -> str:

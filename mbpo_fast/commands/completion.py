@@ -74,7 +74,8 @@ def _with_settings(function: Callable[..., Any]) -> Callable[..., Any]:
     def stand_in(**_options: Any) -> None:
         """Completed, never called."""
 
-    parameters = [*own, *(_setting(row) for row in config_schema_rows() if row.key != "seed")]
+    rows = {row.key: row for row in config_schema_rows() if row.key != "seed"}
+    parameters = [*own, *map(_setting, rows.values())]
     stand_in.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     stand_in.__annotations__ = {p.name: p.annotation for p in parameters}
     return stand_in

@@ -1,8 +1,7 @@
 """Settings: their schema, and the loader of YAML files and command-line overrides."""
 
+from mbpo_fast.config.fields import SchemaRow, config_schema_rows
 from mbpo_fast.config.loader import (
-    SchemaRow,
-    config_schema_rows,
     differences,
     load_config,
     preset_names,

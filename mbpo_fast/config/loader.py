@@ -4,36 +4,25 @@ import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from mbpo_fast.config.fields import (
+    all_fields,
+    choice_of,
+    fields_in_use,
+    group_of,
+    kind_in,
+    kinds_of,
+    type_text,
+)
 from mbpo_fast.config.schema import Config
 from mbpo_fast.config.strict_yaml import dump_yaml, parse_scalar, read_yaml
 from mbpo_fast.errors import UsageError
 
 PRESETS = Path(__file__).parent.parent / "presets"
-
-
-_BOUNDS = {
-    "ge": ">=",
-    "gt": ">",
-    "le": "<=",
-    "lt": "<",
-    "multiple_of": "a multiple of",
-    "pattern": "matching",
-}
-
-
-class SchemaRow(NamedTuple):
-    """One setting, for people."""
-
-    key: str
-    type: str
-    default: str
-    description: str
 
 
 def load_config(sources: Sequence[str], overrides: Mapping[str, str]) -> Config:
@@ -50,7 +39,7 @@ def load_config(sources: Sequence[str], overrides: Mapping[str, str]) -> Config:
         name = key.replace("-", "_")
         value = parse_scalar(text, f"--{name}")
         _merge(tree, _nested(name.split("."), value), f"--{name}", origins)
-    _refuse_unknown(tree, Config, (), origins)
+    _refuse_unknown(tree, Config, (), origins, tree)
     try:
         json.dumps(tree, ensure_ascii=False).encode()
         # JSON's strict mode: a list is a tuple, but neither "1", 1.0 nor true is an integer.
@@ -69,14 +58,6 @@ def preset_names() -> list[str]:
 def resolved_yaml(config: Config) -> str:
     """Every setting of a configuration, as a file that `load_config` takes."""
     return dump_yaml(config.model_dump(mode="json"))
-
-
-def config_schema_rows() -> list[SchemaRow]:
-    """All settings with type, default and description, in the order of the schema."""
-    return [
-        SchemaRow(key, _type_text(field), _value_text(field.get_default()), field.description or "")
-        for key, field in _fields(Config)
-    ]
 
 
 def differences(old: Config, new: Config) -> list[tuple[str, Any, Any]]:
@@ -126,7 +107,11 @@ def _merge(
 
 
 def _refuse_unknown(
-    tree: Mapping[str, Any], group: type[BaseModel], path: tuple[str, ...], origins: Mapping[str, str]
+    tree: Mapping[str, Any],
+    group: type[BaseModel],
+    path: tuple[str, ...],
+    origins: Mapping[str, str],
+    root: Mapping[str, Any],
 ) -> None:
     for key, value in tree.items():
         name = ".".join((*path, key))
@@ -134,16 +119,38 @@ def _refuse_unknown(
         if field is None:
             where = _located(name, origins)
             wanted = where.removeprefix("--") if where.startswith("--") else name
-            raise UsageError(f"{where}: unknown key{_suggestion(wanted, list(group.model_fields))}")
-        inner = _group(field)
-        if inner is not None and isinstance(value, dict):
-            _refuse_unknown(value, inner, (*path, key), origins)
+            raise UsageError(f"{where}: {_unknown(wanted, list(group.model_fields), root)}")
+        if isinstance(value, dict):
+            inner = _chosen(field, value, name, origins)
+            if inner is not None:
+                _refuse_unknown(value, inner, (*path, key), origins, root)
 
 
-def _suggestion(name: str, siblings: Sequence[str]) -> str:
+def _chosen(
+    field: FieldInfo, value: Mapping[str, Any], name: str, origins: Mapping[str, str]
+) -> type[BaseModel] | None:
+    """The settings class of a group; where it has several kinds, the one that `kind` names."""
+    kinds = kinds_of(field)
+    if not kinds:
+        return group_of(field)
+    kind = value.get("kind", next(iter(kinds)))
+    if not isinstance(kind, str) or kind not in kinds:
+        expected, got = " | ".join(kinds), _shortened(json.dumps(kind))
+        raise UsageError(f"{_located(f'{name}.kind', origins)}: expected {expected}, got {got}")
+    return kinds[kind]
+
+
+def _unknown(name: str, siblings: Sequence[str], tree: Mapping[str, Any]) -> str:
+    """What is wrong with a key that is not known: it belongs to another kind, or it may be misspelt."""
+    others = [when for key, _, when in all_fields(Config) if key == name]
+    if others:
+        return f"unknown key with {choice_of(tree, others[0])} (it belongs to {' and '.join(others)})"
+    return f"unknown key{_suggestion(name, siblings, [key for key, _, _ in fields_in_use(tree)])}"
+
+
+def _suggestion(name: str, siblings: Sequence[str], every: Sequence[str]) -> str:
     """First the same last part in another group, then the group's own keys, then all keys in full."""
     group, _, last = name.rpartition(".")
-    every = [key for key, _ in _fields(Config)]
     namesakes = [key for key in every if key.rpartition(".")[2] == last]
     close = difflib.get_close_matches(last, siblings, n=1)
     if close and not namesakes:
@@ -169,8 +176,8 @@ def _describe(error: ValidationError, tree: Mapping[str, Any], origins: Mapping[
     if first["type"] == "value_error":
         message = first["msg"].removeprefix("Value error, ")
     else:
-        field = dict(_fields(Config)).get(name)
-        expected = _type_text(field) if field else "a group of settings"
+        field = {key: field for key, field, _ in fields_in_use(tree)}.get(name)
+        expected = type_text(field) if field else "a group of settings"
         message = f"expected {expected}, got {_shortened(json.dumps(value))}"
     where = _located(name, origins) if name else _last_source(origins)
     return f"{where}: {message}" + (f" (and {others} more)" if others else "")
@@ -180,7 +187,9 @@ def _blamed(location: Sequence[int | str], tree: Mapping[str, Any]) -> tuple[str
     """The key that an error is about, and its value; positions in a list are cut off."""
     value: Any = tree
     path: list[str] = []
-    for part in location:
+    for i, part in enumerate(location):
+        if i == 1 and part == kind_in(tree, path[0] if path else ""):
+            continue  # pydantic names the kind of a group between the group and the key
         if not isinstance(value, dict) or part not in value:
             break
         path.append(str(part))
@@ -192,53 +201,9 @@ def _shortened(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _group(field: FieldInfo) -> type[BaseModel] | None:
-    """The settings class of a field that is a group."""
-    kind = field.annotation
-    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
-
-
-def _fields(group: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    for name, field in group.model_fields.items():
-        inner = _group(field)
-        if inner is None:
-            yield f"{prefix}{name}", field
-        else:
-            yield from _fields(inner, f"{prefix}{name}.")
-
-
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
         if isinstance(value, dict):
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def _type_text(field: FieldInfo) -> str:
-    """Such as `int >= 1`, `a | b` or `number > 0 or null`."""
-    names = [_kind_text(kind) for kind in _union_members(field.annotation)]
-    bounds = []
-    for rule in field.metadata:
-        for name, sign in _BOUNDS.items():
-            limit = getattr(rule, name, None)
-            if limit is not None:
-                bounds.append(f"{sign} {limit}")
-    return " or ".join([f"{names[0]} {', '.join(bounds)}".strip(), *names[1:]])
-
-
-def _union_members(kind: Any) -> tuple[Any, ...]:
-    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-
-
-def _kind_text(kind: Any) -> str:
-    if get_origin(kind) is Literal:
-        return " | ".join(str(value) for value in get_args(kind))
-    if get_origin(kind) is tuple:
-        return "[" + ", ".join(_kind_text(part) for part in get_args(kind)) + "]"
-    names: dict[Any, str] = {float: "number", bool: "true | false", str: "text", NoneType: "null"}
-    return names.get(kind, getattr(kind, "__name__", str(kind)))
-
-
-def _value_text(value: Any) -> str:
-    return dump_yaml({"value": value}).removeprefix("value: ").strip()

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from mbpo_fast.agents import DDQNConfig
+from mbpo_fast.agents import AgentConfig, DDQNConfig, PPOConfig
 from mbpo_fast.envs import EnvSettings
 from mbpo_fast.models import ModelConfig
 from mbpo_fast.settings import Settings
@@ -39,7 +39,7 @@ class ReplayConfig(Settings):
     """The buffer of real transitions."""
 
     capacity: int = Field(
-        100_000, ge=100, description="transitions kept, over all environments (7.1 kB each)"
+        100_000, ge=100, description="transitions kept, over all environments (7.1 kB each; not ppo)"
     )
 
 
@@ -48,10 +48,10 @@ class TrainingConfig(Settings):
 
     total_steps: int = Field(100_000, ge=1, description="agent steps over all environments")
     learning_starts: int = Field(
-        2_000, ge=1, description="agent steps of random actions before the first update"
+        2_000, ge=1, description="agent steps of random actions before the first update (not ppo)"
     )
-    batch_size: int = Field(32, ge=1, description="rows of one policy update")
-    updates_per_step: float = Field(1.0, gt=0, description="policy updates an agent step")
+    batch_size: int = Field(32, ge=1, description="rows of one policy update (not ppo)")
+    updates_per_step: float = Field(1.0, gt=0, description="policy updates an agent step (not ppo)")
     real_ratio: float = Field(
         0.05, gt=0, le=1, description="share of real rows in every batch; 1: no model at all"
     )
@@ -144,7 +144,7 @@ class Config(Settings):
     )
     threads: int | None = Field(None, ge=1, description="CPU threads; null: all cores of this process")
     env: EnvConfig = EnvConfig()
-    agent: DDQNConfig = DDQNConfig()
+    agent: AgentConfig = DDQNConfig()
     model: ModelConfig = ModelConfig()
     replay: ReplayConfig = ReplayConfig()
     training: TrainingConfig = TrainingConfig()
@@ -155,6 +155,11 @@ class Config(Settings):
     video: VideoConfig = VideoConfig()
     track: TrackConfig = TrackConfig()
 
+    @property
+    def algorithm(self) -> str:
+        """What the run is called: mbpo where a model takes part, else the learner's kind."""
+        return "mbpo" if self.training.real_ratio < 1 else self.agent.kind
+
     @model_validator(mode="after")
     def _context_covers_stack(self) -> "Config":
         if self.model.context < self.env.frame_stack:
@@ -164,6 +169,14 @@ class Config(Settings):
         if self.training.real_ratio < 1 and not self.env.clip_reward:
             raise ValueError(
                 "the model predicts the sign of the reward: env.clip_reward must be true below real_ratio 1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _on_policy_is_real(self) -> "Config":
+        if isinstance(self.agent, PPOConfig) and self.training.real_ratio < 1:
+            raise ValueError(
+                f"agent.kind {self.agent.kind} learns from its own steps alone: training.real_ratio must be 1"
             )
         return self
 

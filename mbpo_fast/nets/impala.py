@@ -42,9 +42,13 @@ class ImpalaEncoder(nn.Module):
 
     def forward(self, obs: Tensor) -> Tensor:
         """Features of a batch of stacks."""
-        return self.features(to_unit_float(obs))
+        return self.features(self.prepare(obs))
 
-    def features(self, unit: Tensor) -> Tensor:
-        """Features of `to_unit_float(obs)`, for two networks that share it."""
-        features: Tensor = self.convs(unit)
+    def prepare(self, obs: Tensor) -> Tensor:
+        """What `features` takes, for two networks that see the same stacks."""
+        return to_unit_float(obs)
+
+    def features(self, prepared: Tensor) -> Tensor:
+        """Features of stacks that `prepare` has seen."""
+        features: Tensor = self.convs(prepared)
         return features

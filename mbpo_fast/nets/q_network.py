@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mbpo_fast.nets.impala import ImpalaEncoder
-from mbpo_fast.nets.nature import NatureEncoder, to_unit_float
+from mbpo_fast.nets.nature import NatureEncoder
 from mbpo_fast.nets.precision import autocast
 
 ENCODERS: dict[str, type[NatureEncoder] | type[ImpalaEncoder]] = {
@@ -55,12 +55,12 @@ class QNetwork(nn.Module):
 
     def outputs(self, obs: Tensor) -> Tensor:
         """f32 [B, A, Z]."""
-        return self.outputs_of_unit(to_unit_float(obs))
+        return self.outputs_of_prepared(self.encoder.prepare(obs))
 
-    def outputs_of_unit(self, unit: Tensor) -> Tensor:
-        """As `outputs`, of `to_unit_float(obs)`."""
-        with autocast(unit.device, self.bf16):
-            features = self.encoder.features(unit)
+    def outputs_of_prepared(self, prepared: Tensor) -> Tensor:
+        """As `outputs`, of `encoder.prepare(obs)`."""
+        with autocast(prepared.device, self.bf16):
+            features = self.encoder.features(prepared)
             hidden = [torch.relu(layer(features)) for layer in self.hidden]
         advantage: Tensor = self.advantage(hidden[0].float()).view(-1, self.num_actions, self.atoms)
         if self.value is None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mbpo_fast.agents import DDQN
+from mbpo_fast.agents import DDQN, PPO, Agent, DDQNConfig, OffPolicyAgent, make_agent
 from mbpo_fast.config import Config
 from mbpo_fast.data import MixedSampler, ModelBuffer, PrioritizedReplayBuffer, ReplayBuffer
 from mbpo_fast.envs import GameVectorEnv, make_vec
@@ -35,12 +35,12 @@ class ModelParts:
 
 @dataclass(frozen=True)
 class Parts:
-    """The built parts of a run; `world` is None at real_ratio 1."""
+    """The built parts of an off-policy run; `world` is None at real_ratio 1."""
 
     config: Config
     collector: Collector
     replay: ReplayBuffer
-    agent: DDQN
+    agent: OffPolicyAgent
     sampler: MixedSampler
     world: ModelParts | None
 
@@ -115,10 +115,10 @@ def build_eval_env(
     )
 
 
-def build_agent(config: Config, env: GameVectorEnv) -> DDQN:
+def build_agent(config: Config, env: GameVectorEnv) -> DDQN | PPO:
     """The learner for an environment's observations and actions."""
     stack, height, width = env.stack_shape
-    return DDQN(
+    return make_agent(
         config.agent,
         stack_size=stack,
         frame_shape=(height, width),
@@ -129,23 +129,32 @@ def build_agent(config: Config, env: GameVectorEnv) -> DDQN:
 
 
 def build(config: Config) -> Parts:
-    """Every part of a run, as it is before the first step."""
+    """Every part of an off-policy run, as it is before the first step."""
     env = build_env(config)
     agent = build_agent(config, env)
+    if isinstance(agent, PPO):
+        raise ValueError("[build] expected an off-policy learner, got ppo: see build_on_policy")
     _, height, width = env.stack_shape
     replay = build_replay(config, (height, width))
     world = (
         build_world(config, (height, width), agent.num_actions) if config.training.real_ratio < 1 else None
     )
+    priorities = prioritized_settings(config)
     sampler = MixedSampler(
         replay,
         world.buffer if world else None,
         config.training.batch_size,
         config.training.real_ratio,
-        beta=config.agent.importance_exponent,
+        beta=priorities.importance_exponent if priorities else 0.0,
     )
     collector = Collector(env, replay, window=config.early_stopping.window_size)
     return Parts(config, collector, replay, agent, sampler, world)
+
+
+def prioritized_settings(config: Config) -> DDQNConfig | None:
+    """The learner's settings where they ask for prioritised replay."""
+    agent = config.agent
+    return agent if isinstance(agent, DDQNConfig) and agent.prioritized else None
 
 
 def build_replay(config: Config, frame_shape: tuple[int, int]) -> ReplayBuffer:
@@ -157,8 +166,8 @@ def build_replay(config: Config, frame_shape: tuple[int, int]) -> ReplayBuffer:
         "num_threads": min(thread_count(config), MOST_COPY_THREADS),
     }
     capacity, lanes = config.replay.capacity, config.env.num_envs
-    if config.agent.prioritized:
-        return PrioritizedReplayBuffer(capacity, lanes, alpha=config.agent.priority_exponent, **settings)
+    if priorities := prioritized_settings(config):
+        return PrioritizedReplayBuffer(capacity, lanes, alpha=priorities.priority_exponent, **settings)
     return ReplayBuffer(capacity, lanes, **settings)
 
 
@@ -199,15 +208,7 @@ def describe_networks(config: Config) -> list[dict[str, str]]:
         shape = env.stack_shape
     finally:
         env.close()
-    rows = [
-        _network_row(
-            "policy (DDQN)",
-            agent.online,
-            f"u8 [B, {', '.join(map(str, shape))}]",
-            f"f32 [B, {agent.num_actions}]",
-            agent.online(torch.zeros(1, *shape, dtype=torch.uint8)),
-        )
-    ]
+    rows = [_policy_row(agent, shape)]
     if config.training.real_ratio < 1:
         model = build_world(config, (shape[1], shape[2]), agent.num_actions).model
         members, context = config.model.ensemble_size, config.model.context
@@ -223,6 +224,20 @@ def describe_networks(config: Config) -> list[dict[str, str]]:
             )
         )
     return rows
+
+
+def _policy_row(agent: Agent, shape: tuple[int, ...]) -> dict[str, str]:
+    with torch.inference_mode():
+        outputs = agent.network(torch.zeros(1, *shape, dtype=torch.uint8))
+    heads = outputs if isinstance(outputs, tuple) else (outputs,)
+    shapes = [", ".join(["B", *map(str, head.shape[1:])]) for head in heads]
+    return _network_row(
+        f"policy ({type(agent).__name__})",
+        agent.network,
+        f"u8 [B, {', '.join(map(str, shape))}]",
+        ", ".join(f"f32 [{text}]" for text in shapes),
+        torch.cat([head.flatten() for head in heads]),
+    )
 
 
 def _network_row(

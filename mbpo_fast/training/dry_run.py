@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mbpo_fast.agents import PPOConfig
 from mbpo_fast.config import Config
 from mbpo_fast.envs.registry import parse_env_id
 from mbpo_fast.training.build import pick_device, thread_count
@@ -20,16 +21,15 @@ def describe_run(config: Config, run_dir: Path) -> list[tuple[str, str]]:
     check_tracking(config.track)
     parse_env_id(config.env.id)
     device = pick_device(config.device)
-    training, evaluation = config.training, config.evaluation
-    updates = max(0, training.total_steps - training.learning_starts) * training.updates_per_step
+    evaluation = config.evaluation
     return [
         ("run folder", str(run_dir)),
         ("begins", _beginning(config, run_dir)),
         ("game", f"{config.env.id}, {config.env.num_envs} side by side"),
         ("learner", config.agent.kind),
         ("model", _model(config)),
-        ("steps", f"{training.total_steps:,}, the first {training.learning_starts:,} by random actions"),
-        ("updates", f"about {updates:,.0f} of the policy"),
+        ("steps", _steps(config)),
+        ("updates", f"about {_updates(config):,.0f} of the policy"),
         ("afterwards", f"{evaluation.final_episodes} whole games by the frozen policy"),
         ("device", f"{device}, {thread_count(config)} CPU threads"),
     ]
@@ -38,6 +38,21 @@ def describe_run(config: Config, run_dir: Path) -> list[tuple[str, str]]:
 def _beginning(config: Config, run_dir: Path) -> str:
     latest = CheckpointStore(run_dir / "checkpoints", keep=config.checkpoint.keep).latest()
     return f"from {latest.name}" if latest else "at step 0"
+
+
+def _steps(config: Config) -> str:
+    training = config.training
+    if isinstance(config.agent, PPOConfig):
+        return f"{training.total_steps:,}, all by the policy"
+    return f"{training.total_steps:,}, the first {training.learning_starts:,} by random actions"
+
+
+def _updates(config: Config) -> float:
+    training, agent = config.training, config.agent
+    if isinstance(agent, PPOConfig):
+        rollouts = training.total_steps // (config.env.num_envs * agent.rollout_steps)
+        return rollouts * agent.epochs * agent.minibatches
+    return max(0, training.total_steps - training.learning_starts) * training.updates_per_step
 
 
 def _model(config: Config) -> str:

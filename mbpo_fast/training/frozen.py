@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mbpo_fast.agents import DDQN
+from mbpo_fast.agents import Agent
 from mbpo_fast.config import Config
 from mbpo_fast.envs import EnvSettings, GameVectorEnv, make_env
 from mbpo_fast.envs.registry import parse_env_id, sticky_probability
@@ -25,7 +25,7 @@ VIDEO_FPS = 15
 
 def play(
     config: Config,
-    agent: DDQN,
+    agent: Agent,
     *,
     episodes: int,
     seed: int,
@@ -79,7 +79,7 @@ def protocol_name(config: Config, env_id: str | None = None) -> str:
 
 def record_game(
     config: Config,
-    agent: DDQN,
+    agent: Agent,
     path: Path,
     *,
     seed: int,
@@ -109,16 +109,19 @@ def record_game(
 class FrozenAgent:
     """A trained policy that acts on observations and learns no more."""
 
-    def __init__(self, agent: DDQN, config: Config) -> None:
+    def __init__(self, agent: Agent, config: Config) -> None:
         self._agent, self.config = agent, config
+        self._calls = 0
 
     def act(self, obs: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """Greedy actions i64 [B] for stacks u8 [B, 4, h, w], or one action i64 [] for one stack."""
-        single = obs.ndim == 3
-        actions = self._agent.act(
-            np.ascontiguousarray(obs[None] if single else obs), 0.0, seed=0, stream=Stream.EXPLORE, step=0
-        )
-        return np.asarray(actions[0]) if single else actions
+        """Actions i64 [B] for stacks u8 [B, 4, h, w], or one action i64 [] for one stack.
+
+        A value learner's are greedy; a policy's are drawn from it, by the number of the call.
+        """
+        stacks = np.ascontiguousarray(obs[None] if obs.ndim == 3 else obs)
+        actions = self._agent.act(stacks, 0.0, seed=0, stream=Stream.EXPLORE, step=self._calls)
+        self._calls += 1
+        return np.asarray(actions[0]) if obs.ndim == 3 else actions
 
 
 def load_agent(path: str | Path) -> FrozenAgent:

@@ -3,75 +3,42 @@
 With real_ratio 1 the same loop runs without a model: the control of every comparison.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from mbpo_fast.errors import UsageError
 from mbpo_fast.ops import Stream, random_integers
 from mbpo_fast.training.build import ModelParts, Parts
+from mbpo_fast.training.loop import Loop, Metrics
 from mbpo_fast.training.schedules import Every, Ratio, rollout_length
 from mbpo_fast.training.timer import PhaseTimer
 
-Metrics = dict[str, float]
 
-
-class Trainer:
-    """The loop over built parts; what happens outside of it (files, screens) comes in as callbacks."""
+class Trainer(Loop):
+    """The loop over built parts."""
 
     def __init__(self, parts: Parts, timer: PhaseTimer) -> None:
+        super().__init__(parts.config, parts.collector, parts.agent, timer)
         self.parts = parts
-        self.config = parts.config
-        self.timer = timer
-        self.losses: dict[str, Tensor] = {}
-        self.updates_since_log = 0
         self.rows_at_log = (0, 0)
         self.model_metrics: Metrics = {}
         self.gate_opened_at: int | None = None
 
-    def train(
-        self,
-        *,
-        on_log: Callable[[int, Metrics], None],
-        on_save: Callable[[int], None],
-        on_evaluate: Callable[[], Metrics],
-        on_video: Callable[[], None] = lambda: None,
-        interrupted: Callable[[], bool],
-    ) -> str:
-        """Run until the budget, the target score or an interruption; returns which it was."""
-        config, collector, timer = self.config, self.parts.collector, self.timer
-        training, starts = config.training, config.training.learning_starts
-        updates_due = Ratio(training.updates_per_step, start=starts)
-        fit_due, log_due = Every(config.model.train_freq), Every(config.log.every)
-        evaluate_due, save_due = Every(config.evaluation.every), Every(config.checkpoint.every)
-        video_due = Every(config.video.every)
-        while not (verdict := self._finished() or ("interrupted" if interrupted() else "")):
-            before, games = collector.env_steps, collector.games
-            with timer("act"):
-                self._act()
-            after = collector.env_steps
-            if after >= starts:
-                if self.parts.world and (fit_due(before, after) or before < starts):
-                    self._imagine(self.parts.world)
-                with timer("update"):
-                    for _ in range(updates_due(before, after)):
-                        self._update()
-            if log_due(before, after):
-                on_log(after, self.take_metrics())
-            if video_due(games, collector.games):
-                with timer("video"):
-                    on_video()
-            if evaluate_due(before, after):
-                with timer("evaluate"):
-                    on_log(after, on_evaluate())
-            if save_due(before, after):
-                with timer("checkpoint"):
-                    on_save(after)
-        on_save(collector.env_steps)
-        return verdict
+    def _iterate(self) -> None:
+        """Act and store; fit and imagine where it is due; update the policy."""
+        collector, starts = self.collector, self.config.training.learning_starts
+        before = collector.env_steps
+        with self.timer("act"):
+            self._act()
+        after = collector.env_steps
+        if after < starts:
+            return
+        fit_due = Every(self.config.model.train_freq)
+        if self.parts.world and (fit_due(before, after) or before < starts):
+            self._imagine(self.parts.world)
+        updates_due = Ratio(self.config.training.updates_per_step, start=starts)
+        with self.timer("update"):
+            for _ in range(updates_due(before, after)):
+                self._update()
 
     def _act(self) -> None:
         """One step of every environment by the exploring policy, stored."""
@@ -130,39 +97,14 @@ class Trainer:
         parts, agent = self.parts, self.parts.agent
         gate_open = parts.world is not None and parts.world.gate.open
         batch = parts.sampler.sample(agent.n_step, gamma=agent.gamma, use_model=gate_open)
-        for name, value in agent.update(batch).items():
-            self.losses[name] = self.losses.get(name, torch.zeros(())) + value
+        self._note(agent.update(batch))
         if agent.priorities is not None:
             parts.sampler.update_priorities(batch, agent.priorities.cpu().numpy())
-        self.updates_since_log += 1
 
-    def _finished(self) -> str:
-        """Which end has been reached, or nothing."""
-        stopping, scores = self.config.early_stopping, self.parts.collector.scores
-        if (
-            stopping.enabled
-            and len(scores) >= stopping.window_size
-            and np.mean(scores) >= stopping.target_reward
-        ):
-            return "early_stopping"
-        return "total_steps" if self.parts.collector.env_steps >= self.config.training.total_steps else ""
-
-    def take_metrics(self) -> Metrics:
-        """Means since the last call and the state of now; a loss that is not finite stops the run."""
-        parts, collector = self.parts, self.parts.collector
-        metrics: Metrics = {"rollout/episodes": float(collector.games)}
-        metrics["rollout/exploration_rate"] = self._epsilon()
-        if collector.scores:
-            metrics["rollout/ep_rew_mean"] = float(np.mean(collector.scores))
-            metrics["rollout/ep_len_mean"] = float(np.mean(collector.lengths))
-        for name, total in self.losses.items():
-            metrics[f"train/{name}"] = float(total) / self.updates_since_log
-        metrics["train/n_updates"] = float(parts.agent.gradient_steps)
-        _check_finite(metrics, collector.env_steps)
-        metrics |= self._row_metrics()
-        metrics |= {f"model/{name}": value for name, value in self.model_metrics.items()}
-        self.losses, self.updates_since_log = {}, 0
-        return metrics
+    def _own_metrics(self) -> Metrics:
+        """Exploration, rows and the newest judgement of the model."""
+        metrics = {"rollout/exploration_rate": self._epsilon()} | self._row_metrics()
+        return metrics | {f"model/{name}": value for name, value in self.model_metrics.items()}
 
     def _row_metrics(self) -> Metrics:
         """Rows learned from, in all and as a share of the interval."""
@@ -184,12 +126,28 @@ class Trainer:
             metrics["data/model_buffer_fill"] = branches.size / branches.capacity
         return metrics
 
+    def buffers(self) -> dict[str, Any]:
+        """The buffers that a checkpoint stores, by the names of their segments."""
+        return self.parts.buffers()
+
+    @property
+    def gate_verdict(self) -> str:
+        """What the world model's gate says; without a model, that there is none."""
+        return self.parts.world.gate.verdict if self.parts.world else "no model"
+
+    def summary(self) -> dict[str, Any]:
+        """Rows learned from, and how the gate decided."""
+        return {
+            "synthetic_rows": self.parts.sampler.synthetic_rows,
+            "real_rows": self.parts.sampler.real_rows,
+            "gate_opened_at": self.gate_opened_at,
+            "gate_verdict": self.gate_verdict,
+        }
+
     def state_dict(self) -> dict[str, Any]:
         """The parts and the sums of the interval under way."""
-        return {
+        return super().state_dict() | {
             "parts": self.parts.state_dict(),
-            "losses": dict(self.losses),
-            "updates_since_log": self.updates_since_log,
             "rows_at_log": list(self.rows_at_log),
             "model_metrics": self.model_metrics,
             "gate_opened_at": self.gate_opened_at,
@@ -197,19 +155,9 @@ class Trainer:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict`."""
+        super().load_state_dict(state)
         self.parts.load_state_dict(state["parts"])
-        self.losses = dict(state["losses"])
-        self.updates_since_log = int(state["updates_since_log"])
         synthetic, real = state["rows_at_log"]
         self.rows_at_log = (int(synthetic), int(real))
         self.model_metrics = {name: float(value) for name, value in state["model_metrics"].items()}
         self.gate_opened_at = state["gate_opened_at"]
-
-
-def _check_finite(metrics: Mapping[str, float], step: int) -> None:
-    bad = [name for name, value in metrics.items() if not np.isfinite(value)]
-    if bad:
-        raise UsageError(
-            f"step {step}: expected finite {', '.join(bad)}, got {metrics[bad[0]]}; "
-            "lower agent.learning_rate or agent.max_grad_norm"
-        )

@@ -91,7 +91,11 @@ def _usage(description: Mapping[str, Any]) -> str:
 
 
 def _settings(config: Config) -> str:
-    rows = [f"| `{key}` | {new} | {old} |" for key, old, new in differences(Config(), config)]
+    default = Config()
+    changed = differences(default.model_copy(update={"agent": type(config.agent)()}), config)
+    if config.agent.kind != default.agent.kind:
+        changed.insert(0, ("agent.kind", default.agent.kind, config.agent.kind))
+    rows = [f"| `{key}` | {new} | {old} |" for key, old, new in changed]
     if not rows:
         return "None."
     return "\n".join(["| setting | this policy | default |", "|---|---|---|", *rows])

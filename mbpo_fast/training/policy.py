@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from mbpo_fast import __version__
-from mbpo_fast.agents import DDQN
+from mbpo_fast.agents import Agent
 from mbpo_fast.config import Config, load_config
 from mbpo_fast.errors import UsageError
 from mbpo_fast.training.build import build_agent, build_eval_env
@@ -35,7 +35,7 @@ class Policy:
     """A frozen learner with its settings and where it comes from; `evaluation` as in `Evaluation`."""
 
     config: Config
-    agent: DDQN
+    agent: Agent
     env_steps: int
     evaluation: Mapping[str, Any] | None = None
 
@@ -125,7 +125,7 @@ def _from_policy_folder(folder: Path) -> Policy:
     return Policy(config, agent, step, evaluation)
 
 
-def _fresh_agent(config: Config) -> DDQN:
+def _fresh_agent(config: Config) -> Agent:
     env = build_eval_env(config, num_envs=1)
     try:
         return build_agent(config, env)
@@ -143,7 +143,7 @@ def _description(policy: Policy, weights: FileEntry) -> dict[str, Any]:
         "format_version": FORMAT_VERSION,
         "mbpo_fast": __version__,
         "env_id": config.env.id,
-        "algorithm": "mbpo" if config.training.real_ratio < 1 else config.agent.kind,
+        "algorithm": config.algorithm,
         "env_steps": policy.env_steps,
         "gradient_steps": policy.agent.gradient_steps,
         "weights": weights._asdict(),

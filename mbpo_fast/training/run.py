@@ -13,19 +13,19 @@ import numpy as np
 from mbpo_fast.config import Config, differences, load_config, resolved_yaml
 from mbpo_fast.config.schema import MAY_DIFFER_ON_RESUME
 from mbpo_fast.errors import UsageError
-from mbpo_fast.training.build import EVALUATION_SEED, Parts, build, set_threads
+from mbpo_fast.training.build import EVALUATION_SEED, set_threads
 from mbpo_fast.training.checkpoint import CheckpointStore
 from mbpo_fast.training.folder_lock import locked
 from mbpo_fast.training.frozen import play
 from mbpo_fast.training.logger import RunLogger
+from mbpo_fast.training.loop import Loop, Metrics
+from mbpo_fast.training.loops import build_loop
 from mbpo_fast.training.machine import machine_info
-from mbpo_fast.training.mbpo import Metrics, Trainer
 from mbpo_fast.training.outputs import Outputs
 from mbpo_fast.training.policy import CONFIG_FILE
 from mbpo_fast.training.progress import Progress
 from mbpo_fast.training.reports import write_report
 from mbpo_fast.training.tensor_file import replace_text
-from mbpo_fast.training.timer import PhaseTimer
 from mbpo_fast.training.tracking import check_tracking, open_tracker
 
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 75, signal.SIGUSR1: 75}
@@ -37,14 +37,14 @@ def train(config: Config, run_dir: Path, *, config_name: str) -> int:
     set_threads(config)
     check_folder(config, run_dir)
     check_tracking(config.track)
-    parts = build(config)
+    loop = build_loop(config)
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         with locked(run_dir, "a run"):
             store = CheckpointStore(run_dir / "checkpoints", keep=config.checkpoint.keep)
-            return _Run(config, run_dir, store, parts, config_name).execute()
+            return _Run(config, run_dir, store, loop, config_name).execute()
     finally:
-        parts.collector.env.close()
+        loop.collector.env.close()
 
 
 def check_folder(config: Config, run_dir: Path) -> None:
@@ -73,31 +73,29 @@ class _Run:
     """One call of `train`: the loop's callbacks and what happens after the last step."""
 
     def __init__(
-        self, config: Config, run_dir: Path, store: CheckpointStore, parts: Parts, config_name: str
+        self, config: Config, run_dir: Path, store: CheckpointStore, loop: Loop, config_name: str
     ) -> None:
-        self.config, self.run_dir, self.store, self.parts = config, run_dir, store, parts
+        self.config, self.run_dir, self.store, self.loop = config, run_dir, store, loop
         self.config_name = config_name
-        self.timer = PhaseTimer()
-        self.trainer = Trainer(parts, self.timer)
         self.seconds_before = 0.0
         self.begin = time.perf_counter()
         offset = self._restore()
         replace_text(run_dir / CONFIG_FILE, resolved_yaml(config))
         self.logger = RunLogger(run_dir, tensorboard=config.log.tensorboard, offset=offset)
         self.tracker = open_tracker(config, run_dir)
-        self.outputs = Outputs(config, run_dir, parts.agent, self.tracker)
-        self.steps_at_log = parts.collector.env_steps
-        self.updates_at_log = parts.agent.gradient_steps
+        self.outputs = Outputs(config, run_dir, loop.agent, self.tracker)
+        self.steps_at_log = loop.collector.env_steps
+        self.updates_at_log = loop.agent.gradient_steps
         self.time_at_log = self.begin
         self.signal: int | None = None
 
     def _restore(self) -> int | None:
         latest = self.store.latest()
         if latest is None:
-            self.parts.collector.start(self.config.seed)
+            self.loop.collector.start(self.config.seed)
             return None
-        state = self.store.load(latest, self.parts.buffers())
-        self.trainer.load_state_dict(state["trainer"])
+        state = self.store.load(latest, self.loop.buffers())
+        self.loop.load_state_dict(state["trainer"])
         self.seconds_before = float(state["seconds"])
         return int(state["logger"]["offset"])
 
@@ -112,17 +110,17 @@ class _Run:
         return code
 
     def _execute(self) -> int:
-        with Progress(self.config, start=self.parts.collector.env_steps) as progress, self._signals():
+        with Progress(self.config, start=self.loop.collector.env_steps) as progress, self._signals():
             self.progress = progress
-            verdict = self.trainer.train(
+            verdict = self.loop.train(
                 on_log=self._log,
                 on_save=self._save,
                 on_evaluate=self._evaluate_now,
-                on_video=lambda: self.outputs.training_video(self.parts.collector.env_steps),
+                on_video=lambda: self.outputs.training_video(self.loop.collector.env_steps),
                 interrupted=lambda: self.signal is not None,
             )
         if self.signal is not None and verdict == "interrupted":
-            print(f"saved at step {self.parts.collector.env_steps}; the same command goes on from there")
+            print(f"saved at step {self.loop.collector.env_steps}; the same command goes on from there")
             return EXIT_CODES[signal.Signals(self.signal)]
         self._finish(verdict)
         return 0
@@ -148,38 +146,37 @@ class _Run:
 
     def _log(self, step: int, metrics: Metrics) -> None:
         now = time.perf_counter()
-        frames = step * self.parts.collector.env.frame_skip
+        frames = step * self.loop.collector.env.frame_skip
         metrics |= {"time/total_timesteps": float(step), "time/frames": float(frames)}
         metrics["time/time_elapsed"] = self._seconds()
         if step > self.steps_at_log:
-            seconds, updates = now - self.time_at_log, self.parts.agent.gradient_steps
+            seconds, updates = now - self.time_at_log, self.loop.agent.gradient_steps
             metrics["time/fps"] = (step - self.steps_at_log) / seconds
             metrics["time/updates_per_second"] = (updates - self.updates_at_log) / seconds
             self.steps_at_log, self.updates_at_log, self.time_at_log = step, updates, now
-        metrics |= {f"time/phase_{phase}": seconds for phase, seconds in self.timer.take().items()}
+        metrics |= {f"time/phase_{phase}": seconds for phase, seconds in self.loop.timer.take().items()}
         self.logger.log(step, metrics)
         self.tracker.log(step, metrics)
-        gate = self.parts.world.gate.verdict if self.parts.world else "no model"
-        self.progress.update(step, metrics, gate)
+        self.progress.update(step, metrics, self.loop.gate_verdict)
 
     def _save(self, step: int) -> None:
         if step in self.store.steps():
             return
         state = {
-            "trainer": self.trainer.state_dict(),
+            "trainer": self.loop.state_dict(),
             "logger": self.logger.state_dict(),
             "seconds": self._seconds(),
         }
-        self.store.save(step, state, self.parts.buffers())
+        self.store.save(step, state, self.loop.buffers())
 
     def _evaluate_now(self) -> Metrics:
         result = play(
             self.config,
-            self.parts.agent,
+            self.loop.agent,
             episodes=self.config.evaluation.episodes,
             seed=self.config.seed + EVALUATION_SEED,
         )
-        self.outputs.evaluated(self.parts.collector.env_steps, result)
+        self.outputs.evaluated(self.loop.collector.env_steps, result)
         return {"eval/mean_reward": result.mean, "eval/mean_ep_length": float(np.mean(result.lengths))}
 
     def _finish(self, verdict: str) -> None:
@@ -203,23 +200,20 @@ class _Run:
         episodes = self.config.evaluation.final_episodes
         who = "random actions" if epsilon == 1.0 else f"the frozen agent, epsilon {epsilon:g}"
         print(f"evaluating {who}: {episodes} whole games", flush=True)
-        return play(self.config, self.parts.agent, episodes=episodes, seed=seed, epsilon=epsilon).to_dict()
+        return play(self.config, self.loop.agent, episodes=episodes, seed=seed, epsilon=epsilon).to_dict()
 
     def _summary(self, verdict: str) -> dict[str, Any]:
-        parts, collector = self.parts, self.parts.collector
+        collector = self.loop.collector
         return {
             "config": self.config_name,
             "env_id": self.config.env.id,
-            "algorithm": "mbpo" if parts.world else self.config.agent.kind,
+            "algorithm": self.config.algorithm,
             "seed": self.config.seed,
             "env_steps": collector.env_steps,
             "frames": collector.env_steps * collector.env.frame_skip,
-            "gradient_steps": parts.agent.gradient_steps,
+            "gradient_steps": self.loop.agent.gradient_steps,
             "stopped": verdict,
-            "synthetic_rows": parts.sampler.synthetic_rows,
-            "real_rows": parts.sampler.real_rows,
-            "gate_opened_at": self.trainer.gate_opened_at,
-            "gate_verdict": parts.world.gate.verdict if parts.world else "no model",
+            **self.loop.summary(),
             "machine": machine_info(),
         }
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from mbpo_fast.agents import DDQNConfig, PPOConfig
 from mbpo_fast.config import (
     Config,
     config_schema_rows,
@@ -13,6 +14,8 @@ from mbpo_fast.config import (
     resolved_yaml,
 )
 from mbpo_fast.errors import UsageError
+
+PPO = {"agent.kind": "ppo", "training.real_ratio": "1"}
 
 
 def message(sources: list[str], overrides: dict[str, str] | None = None) -> str:
@@ -153,12 +156,56 @@ def test_differences_are_named_key_by_key() -> None:
 
 def test_the_schema_lists_every_key_with_a_description() -> None:
     rows = config_schema_rows()
-    keys = [row.key for row in rows]
+    keys = [(row.key, row.when) for row in rows]
     assert len(keys) == len(set(keys)) > 60
     assert all(row.type and row.default and row.description for row in rows)
     by_key = {row.key: row for row in rows}
     assert by_key["training.real_ratio"].type == "number > 0, <= 1"
     assert by_key["model.gate.mode"].type == "auto | off"
     assert by_key["threads"].type == "int >= 1 or null"
+    assert by_key["agent.kind"][1:3] == ("ddqn | ppo", "ddqn")
+    assert ("agent.gamma", "agent.kind ddqn") in keys
+    assert ("agent.gamma", "agent.kind ppo") in keys
     for row in rows:  # every default is a value that its own key takes
-        load_config([], {row.key: row.default})
+        kind = dict([row.when.split()]) if row.when else {}
+        load_config([], {"training.real_ratio": "1", **kind, row.key: row.default})
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"agent.kind": "pp0"}, '--agent.kind: expected ddqn | ppo, got "pp0"'),
+        ({"agent.kind": "[1]"}, "--agent.kind: expected ddqn | ppo, got [1]"),
+        ({"agent": "3"}, "--agent: expected a group of settings, got 3"),
+        ({"agent.gamma": "3"}, "--agent.gamma: expected number > 0, <= 1, got 3"),
+        ({**PPO, "agent.gamma": "3"}, "--agent.gamma: expected number > 0, <= 1, got 3"),
+        ({**PPO, "agent.epochs": "0"}, "--agent.epochs: expected int >= 1, got 0"),
+        ({**PPO, "agent.gama": "1"}, "--agent.gama: unknown key (did you mean agent.gamma?)"),
+        (
+            {**PPO, "agent.n_step": "3"},
+            "--agent.n_step: unknown key with agent.kind ppo (it belongs to agent.kind ddqn)",
+        ),
+        (
+            {"agent.clip_range": "0.2"},
+            "--agent.clip_range: unknown key with agent.kind ddqn (it belongs to agent.kind ppo)",
+        ),
+        (
+            {"agent.kind": "ppo"},
+            "--agent.kind: agent.kind ppo learns from its own steps alone: training.real_ratio must be 1",
+        ),
+    ],
+)
+def test_the_kind_of_the_agent_decides_which_keys_it_has(keys: dict[str, str], expected: str) -> None:
+    assert message([], keys) == expected
+
+
+def test_a_preset_for_another_kind_is_named() -> None:
+    assert message(["catch"], PPO).startswith("catch: agent.dueling: unknown key with agent.kind ppo")
+
+
+def test_the_kind_chooses_the_settings() -> None:
+    config = load_config([], {**PPO, "agent.gamma": "0.9"})
+    assert isinstance(config.agent, PPOConfig)
+    assert (config.agent.gamma, config.algorithm) == (0.9, "ppo")
+    assert Config.model_validate_json(config.model_dump_json(), strict=True) == config
+    assert load_config([], {"agent.gamma": "0.9"}).agent == DDQNConfig(gamma=0.9)

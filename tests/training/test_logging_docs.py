@@ -1,5 +1,6 @@
 """docs/logging.md lists the tags that a run writes: all of them, and no others."""
 
+import json
 import re
 from pathlib import Path
 
@@ -35,6 +36,25 @@ def documented() -> dict[str, tuple[str, str]]:
     return {tag: (unit.strip(), meaning.strip()) for tag, unit, meaning in rows}
 
 
+PPO = {
+    "env.id": "Catch",
+    "threads": "1",
+    "agent.hidden": "16",
+    "agent.rollout_steps": "16",
+    "training.total_steps": "200",
+    "evaluation.final_episodes": "0",
+    "log.every": "100",
+    "video.every": "0",
+    "video.final": "false",
+}
+
+
+def ppo_tags(folder: Path) -> set[str]:
+    assert train(load_config(["ppo"], PPO), folder, config_name="ppo") == 0
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return {tag for line in lines for tag in json.loads(line)} - {"step"}
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_list_is_what_a_run_writes(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
@@ -43,7 +63,10 @@ def test_the_list_is_what_a_run_writes(tmp_path: Path) -> None:
     assert train(load_config(["debug"], TINY), tmp_path / "run", config_name="debug") == 0
     events = EventAccumulator(str(tmp_path / "run"))
     events.Reload()
-    assert sorted(events.Tags()["scalars"]) == sorted(documented())
+    ppo = ppo_tags(tmp_path / "ppo")
+    assert {"train/policy_gradient_loss", "train/explained_variance"} <= ppo
+    assert sorted(ppo | set(events.Tags()["scalars"])) == sorted(documented())
+    assert {tag for tag, (_, meaning) in documented().items() if meaning.startswith("PPO: ")} <= ppo
     for tag in ("data/replay_fill", "data/model_buffer_fill", "data/synthetic_share"):
         assert all(0 <= event.value <= 1 for event in events.Scalars(tag))
     assert events.Scalars("data/replay_fill")[0].value > 0

@@ -4,7 +4,7 @@ Every addition is a switch of its own: docs/algorithms/ddqn.md.
 """
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,23 +15,12 @@ from mbpo_fast.agents.ddqn.config import DDQNConfig
 from mbpo_fast.agents.ddqn.losses import value_loss
 from mbpo_fast.agents.ddqn.resets import shrink_and_perturb
 from mbpo_fast.agents.ddqn.schedules import gamma_at, n_step_at, resets_done
+from mbpo_fast.agents.protocol import TransitionBatch
 from mbpo_fast.nets import QNetwork
 from mbpo_fast.nets.augment import random_shift
-from mbpo_fast.nets.nature import to_unit_float
 from mbpo_fast.nets.optimizer_state import load_optimizer_state, optimizer_state
 from mbpo_fast.nets.precision import use_bf16
 from mbpo_fast.ops import Stream, random_integers, random_uniform, random_words
-
-
-class TransitionBatch(Protocol):
-    """The fields of `mbpo_fast.data.Batch` that a learner reads; shapes there."""
-
-    obs: NDArray[np.uint8]
-    next_obs: NDArray[np.uint8]
-    action: NDArray[np.int64]
-    reward: NDArray[np.float32]
-    discount: NDArray[np.float32]
-    weight: NDArray[np.float32]
 
 
 class DDQN:
@@ -95,6 +84,11 @@ class DDQN:
         """Discount of one agent step that the next update wants."""
         return gamma_at(self.config, self.gradient_steps)
 
+    @property
+    def network(self) -> QNetwork:
+        """The network that acts."""
+        return self.target if self.config.act_with_target else self.online
+
     def epsilon(self, env_steps: int) -> float:
         """Exploration rate after `env_steps` agent steps: linear, then constant."""
         config = self.config
@@ -104,8 +98,7 @@ class DDQN:
     @torch.no_grad()
     def q_values(self, obs: Tensor) -> Tensor:
         """Values f32 [B, A] by the network that acts; obs u8 [B, S, h, w]."""
-        net = self.target if self.config.act_with_target else self.online
-        q_values: Tensor = net(obs.to(self.device))
+        q_values: Tensor = self.network(obs.to(self.device))
         return q_values
 
     def act(
@@ -150,9 +143,9 @@ class DDQN:
     @torch.no_grad()
     def _td_target(self, next_obs: Tensor, reward: Tensor, discount: Tensor) -> Tensor:
         """Reward + discount * Q_target(next, argmax Q_online(next)), van Hasselt et al. eq. 4: [B, Z]."""
-        unit = to_unit_float(next_obs)
-        following = self.target.outputs_of_unit(unit)
-        chooser = self.online.outputs_of_unit(unit) if self.config.double else following
+        prepared = self.target.encoder.prepare(next_obs)
+        following = self.target.outputs_of_prepared(prepared)
+        chooser = self.online.outputs_of_prepared(prepared) if self.config.double else following
         best = self.online.expectation(chooser).argmax(dim=1)
         return self.value_loss.target(_of_action(following, best), reward, discount)
 
@@ -208,8 +201,7 @@ class DDQN:
 
     def policy_state_dict(self) -> dict[str, Tensor]:
         """Weights of the network that acts: all that a frozen policy needs."""
-        acting = self.target if self.config.act_with_target else self.online
-        return dict(acting.state_dict())
+        return dict(self.network.state_dict())
 
     def load_policy_state_dict(self, weights: Mapping[str, Tensor]) -> None:
         """Inverse of `policy_state_dict`, to act and not to learn on; RuntimeError for other weights."""

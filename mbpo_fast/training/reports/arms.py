@@ -162,7 +162,4 @@ def _shortened(parts: Sequence[str], most: int) -> str:
 
 
 def _algorithm(run: RunRecord) -> str:
-    name = run.summary.get(
-        "algorithm", "mbpo" if run.config.training.real_ratio < 1 else run.config.agent.kind
-    )
-    return str(name).upper()
+    return str(run.summary.get("algorithm", run.config.algorithm)).upper()

@@ -64,7 +64,7 @@ def write_report(run_dir: Path, output: Path | None = None, thresholds: Sequence
 
 
 def _title(run: RunRecord) -> str:
-    name = run.summary.get("algorithm", "mbpo" if run.config.training.real_ratio < 1 else "ddqn")
+    name = run.summary.get("algorithm", run.config.algorithm)
     return f"{name.upper()} on {run.config.env.id}"
 
 

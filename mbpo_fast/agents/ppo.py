@@ -1,0 +1,216 @@
+"""Proximal policy optimization (Schulman et al. 2017, arXiv:1707.06347) with the details of its Atari form.
+
+The details, and what differs from CleanRL and Stable-Baselines3: docs/algorithms/ppo.md.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from mbpo_fast.nets import ActorCritic
+from mbpo_fast.nets.optimizer_state import load_optimizer_state, optimizer_state
+from mbpo_fast.nets.precision import Bf16, use_bf16
+from mbpo_fast.ops import Stream, random_integers, random_uniform
+from mbpo_fast.settings import Settings
+
+
+class PPOConfig(Settings):
+    """Settings of the PPO learner."""
+
+    kind: Literal["ppo"] = Field("ppo", description="the learner")
+    learning_rate: float = Field(2.5e-4, gt=0, description="Adam's step size")
+    anneal_learning_rate: bool = Field(
+        True, description="the step size falls linearly to 0 at training.total_steps"
+    )
+    adam_eps: float = Field(1e-5, gt=0, description="Adam's epsilon")
+    max_grad_norm: float = Field(0.5, gt=0, description="gradients are clipped to this norm")
+    gamma: float = Field(0.99, gt=0, le=1, description="discount of one agent step")
+    gae_lambda: float = Field(0.95, ge=0, le=1, description="lambda of the advantage estimate")
+    rollout_steps: int = Field(128, ge=1, description="steps of every environment between updates")
+    epochs: int = Field(4, ge=1, description="passes over the steps of a rollout")
+    minibatches: int = Field(4, ge=1, description="gradient steps of a pass")
+    clip_range: float = Field(0.1, gt=0, description="the ratio's gain ends this far from 1")
+    anneal_clip_range: bool = Field(False, description="clip_range falls as the step size does")
+    clip_value: bool = Field(True, description="clip the change of the value by clip_range too")
+    normalize_advantage: bool = Field(True, description="mean 0 and deviation 1 within a minibatch")
+    entropy_coef: float = Field(0.01, ge=0, description="weight of the entropy bonus")
+    value_coef: float = Field(0.5, ge=0, description="weight of half the squared value error")
+    hidden: int = Field(512, ge=1, description="width of the hidden layer that both heads share")
+    bf16: Bf16 = Field(
+        "auto", description="bfloat16 in all but the last layers; auto: where the hardware has it"
+    )
+
+
+@dataclass(slots=True, eq=False)
+class PolicyBatch:
+    """B steps of the policy that is being improved, f32 [B] where nothing else is said.
+
+    Attributes:
+        obs: uint8 [B, S, h, w], the stack that the action was drawn on.
+        action: int64 [B].
+        log_prob: the action's log-probability when it was drawn.
+        value: the state's value then.
+        advantage: the action's estimated advantage.
+        returns: what the value is fitted to, advantage + value.
+
+    """
+
+    obs: NDArray[np.uint8]
+    action: NDArray[np.int64]
+    log_prob: NDArray[np.float32]
+    value: NDArray[np.float32]
+    advantage: NDArray[np.float32]
+    returns: NDArray[np.float32]
+
+
+class Decision(NamedTuple):
+    """Actions i64 [B] with their log-probabilities and the states' values, both f32 [B]."""
+
+    action: NDArray[np.int64]
+    log_prob: NDArray[np.float32]
+    value: NDArray[np.float32]
+
+
+class PPO:
+    """A policy and its value function over u8 stacks [B, S, h, w] and A discrete actions."""
+
+    def __init__(
+        self,
+        config: PPOConfig,
+        *,
+        stack_size: int,
+        frame_shape: tuple[int, int],
+        num_actions: int,
+        seed: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.config = config
+        self.num_actions = num_actions
+        self.device = torch.device(device)
+        bf16 = use_bf16(config.bf16, self.device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            net = ActorCritic(stack_size, frame_shape, num_actions, hidden=config.hidden, bf16=bf16)
+        self.network: ActorCritic = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = torch.optim.Adam(
+            self.network.parameters(), lr=config.learning_rate, eps=config.adam_eps, fused=True
+        )
+        self.gradient_steps = 0
+
+    def decide(self, obs: NDArray[np.uint8], *, seed: int, stream: Stream, step: int) -> Decision:
+        """Actions drawn from the policy, one draw a row by (seed, stream, step)."""
+        log_probs, value = self._evaluate(obs)
+        action = _draw(np.exp(log_probs), random_uniform(seed, stream, step, len(obs), word=3))
+        return Decision(action, np.take_along_axis(log_probs, action[:, None], 1)[:, 0], value)
+
+    def act(
+        self, obs: NDArray[np.uint8], epsilon: float, *, seed: int, stream: Stream, step: int
+    ) -> NDArray[np.int64]:
+        """The actions of `decide`, a share of `epsilon` of them replaced by uniform ones: i64 [B]."""
+        drawn = self.decide(obs, seed=seed, stream=stream, step=step).action
+        explore = random_uniform(seed, stream, step, len(obs), word=0) < epsilon
+        uniform = random_integers(seed, stream, step, len(obs), self.num_actions, word=1)
+        return np.where(explore, uniform, drawn)
+
+    def values(self, obs: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """State values f32 [B]."""
+        return self._evaluate(obs)[1]
+
+    @torch.inference_mode()
+    def _evaluate(self, obs: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        logits, value = self.network(torch.from_numpy(obs).to(self.device))
+        return F.log_softmax(logits, dim=1).cpu().numpy(), value.cpu().numpy()
+
+    def update(self, batch: PolicyBatch, *, remaining: float = 1.0) -> dict[str, Tensor]:
+        """One gradient step; `remaining` is the share of training that is left, for what is annealed.
+
+        Returns 0-d tensors; nothing is synchronised.
+        """
+        config = self.config
+        rate = config.learning_rate * (remaining if config.anneal_learning_rate else 1.0)
+        clip = config.clip_range * (remaining if config.anneal_clip_range else 1.0)
+        self.optimizer.param_groups[0]["lr"] = rate
+        metrics = self._losses(batch, clip)
+        self.optimizer.zero_grad()
+        metrics["loss"].backward()  # type: ignore[no-untyped-call]
+        metrics["grad_norm"] = torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.max_grad_norm)
+        self.optimizer.step()
+        self.gradient_steps += 1
+        metrics |= {"learning_rate": torch.tensor(rate), "clip_range": torch.tensor(clip)}
+        return {name: value.detach() for name, value in metrics.items()}
+
+    def _losses(self, batch: PolicyBatch, clip: float) -> dict[str, Tensor]:
+        """Clipped surrogate, value error and entropy (Schulman et al. 2017, equations 7 and 9)."""
+        config = self.config
+        action, old_log_prob, old_value, advantage, returns = (
+            torch.from_numpy(x).to(self.device)
+            for x in (batch.action, batch.log_prob, batch.value, batch.advantage, batch.returns)
+        )
+        logits, value = self.network(torch.from_numpy(batch.obs).to(self.device))
+        log_probs = F.log_softmax(logits, dim=1)
+        log_ratio = log_probs.gather(1, action[:, None])[:, 0] - old_log_prob
+        ratio = log_ratio.exp()
+        if config.normalize_advantage and len(advantage) > 1:
+            advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+        surrogate = torch.min(advantage * ratio, advantage * ratio.clamp(1 - clip, 1 + clip))
+        policy_loss = -surrogate.mean()
+        value_loss = _value_loss(value, old_value, returns, clip if config.clip_value else None)
+        entropy = -(log_probs.exp() * log_probs).sum(dim=1).mean()
+        loss = policy_loss - config.entropy_coef * entropy + config.value_coef * value_loss
+        with torch.no_grad():
+            approx_kl = (ratio - 1 - log_ratio).mean()
+            clip_fraction = ((ratio - 1).abs() > clip).float().mean()
+        return {
+            "loss": loss,
+            "policy_gradient_loss": policy_loss,
+            "value_loss": value_loss,
+            "entropy_loss": -entropy,
+            "approx_kl": approx_kl,
+            "clip_fraction": clip_fraction,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next update depends on, as tensors and plain numbers."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": optimizer_state(self.optimizer),
+            "gradient_steps": self.gradient_steps,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of `state_dict` for an agent of the same settings."""
+        self.network.load_state_dict(state["network"])
+        load_optimizer_state(self.optimizer, state["optimizer"])
+        self.gradient_steps = int(state["gradient_steps"])
+
+    def policy_state_dict(self) -> dict[str, Tensor]:
+        """Weights of the network that acts: all that a frozen policy needs."""
+        return dict(self.network.state_dict())
+
+    def load_policy_state_dict(self, weights: Mapping[str, Tensor]) -> None:
+        """Inverse of `policy_state_dict`, to act and not to learn on; RuntimeError for other weights."""
+        self.network.load_state_dict(weights)
+
+
+def _draw(probabilities: NDArray[np.float32], uniform: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Inverse of the cumulative distribution: i64 [B] from probabilities [B, A] and uniform [B] in [0, 1)."""
+    reached = probabilities.astype(np.float64).cumsum(axis=1)
+    # Times the sum, which rounding leaves a little off 1.
+    passed = reached[:, :-1] <= uniform[:, None] * reached[:, -1:]
+    return np.asarray(passed.sum(axis=1), np.int64)
+
+
+def _value_loss(value: Tensor, old_value: Tensor, returns: Tensor, clip: float | None) -> Tensor:
+    """Half the mean squared error; with `clip` the worse of it and that of the clipped change."""
+    error = (value - returns).square()
+    if clip is not None:
+        clipped = old_value + (value - old_value).clamp(-clip, clip)
+        error = torch.max(error, (clipped - returns).square())
+    return 0.5 * error.mean()

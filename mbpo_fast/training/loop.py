@@ -1,0 +1,131 @@
+"""What every training loop does around its iterations: log, record, evaluate, save, stop."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mbpo_fast.agents import Agent
+from mbpo_fast.config import Config
+from mbpo_fast.errors import UsageError
+from mbpo_fast.training.collect import Collector
+from mbpo_fast.training.schedules import Every
+from mbpo_fast.training.timer import PhaseTimer
+
+Metrics = dict[str, float]
+
+
+class Loop(ABC):
+    """Iterations until an end; what happens outside of them (files, screens) comes in as callbacks."""
+
+    def __init__(self, config: Config, collector: Collector, agent: Agent, timer: PhaseTimer) -> None:
+        self.config = config
+        self.collector = collector
+        self.agent = agent
+        self.timer = timer
+        self.losses: dict[str, Tensor] = {}
+        self.updates_since_log = 0
+
+    def train(
+        self,
+        *,
+        on_log: Callable[[int, Metrics], None],
+        on_save: Callable[[int], None],
+        on_evaluate: Callable[[], Metrics],
+        on_video: Callable[[], None] = lambda: None,
+        interrupted: Callable[[], bool],
+    ) -> str:
+        """Run until the budget, the target score or an interruption; returns which it was."""
+        config, collector, timer = self.config, self.collector, self.timer
+        log_due, video_due = Every(config.log.every), Every(config.video.every)
+        evaluate_due, save_due = Every(config.evaluation.every), Every(config.checkpoint.every)
+        while not (verdict := self._finished() or ("interrupted" if interrupted() else "")):
+            before, games = collector.env_steps, collector.games
+            self._iterate()
+            after = collector.env_steps
+            if log_due(before, after):
+                on_log(after, self.take_metrics())
+            if video_due(games, collector.games):
+                with timer("video"):
+                    on_video()
+            if evaluate_due(before, after):
+                with timer("evaluate"):
+                    on_log(after, on_evaluate())
+            if save_due(before, after):
+                with timer("checkpoint"):
+                    on_save(after)
+        on_save(collector.env_steps)
+        return verdict
+
+    @abstractmethod
+    def _iterate(self) -> None:
+        """One step of every environment, and the learning that is due after it."""
+
+    @abstractmethod
+    def _own_metrics(self) -> Metrics:
+        """Metrics of this loop alone."""
+
+    @abstractmethod
+    def buffers(self) -> dict[str, Any]:
+        """The buffers that a checkpoint stores, by the names of their segments."""
+
+    @abstractmethod
+    def summary(self) -> dict[str, Any]:
+        """What the end of a run says: synthetic_rows, real_rows, gate_opened_at, gate_verdict."""
+
+    @property
+    def gate_verdict(self) -> str:
+        """What the world model's gate says; without a model, that there is none."""
+        return "no model"
+
+    def _finished(self) -> str:
+        """Which end has been reached, or nothing."""
+        stopping, scores = self.config.early_stopping, self.collector.scores
+        if (
+            stopping.enabled
+            and len(scores) >= stopping.window_size
+            and np.mean(scores) >= stopping.target_reward
+        ):
+            return "early_stopping"
+        return "total_steps" if self.collector.env_steps >= self.config.training.total_steps else ""
+
+    def _note(self, losses: Mapping[str, Tensor]) -> None:
+        """Add what an update returned to the sums of the interval."""
+        for name, value in losses.items():
+            self.losses[name] = self.losses.get(name, torch.zeros(())) + value
+        self.updates_since_log += 1
+
+    def take_metrics(self) -> Metrics:
+        """Means since the last call and the state of now; a loss that is not finite stops the run."""
+        collector = self.collector
+        metrics: Metrics = {"rollout/episodes": float(collector.games)}
+        if collector.scores:
+            metrics["rollout/ep_rew_mean"] = float(np.mean(collector.scores))
+            metrics["rollout/ep_len_mean"] = float(np.mean(collector.lengths))
+        for name, total in self.losses.items():
+            metrics[f"train/{name}"] = float(total) / self.updates_since_log
+        metrics["train/n_updates"] = float(self.agent.gradient_steps)
+        _check_finite(metrics, collector.env_steps)
+        self.losses, self.updates_since_log = {}, 0
+        return metrics | self._own_metrics()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sums of the interval under way; loops add their own."""
+        return {"losses": dict(self.losses), "updates_since_log": self.updates_since_log}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of `state_dict`."""
+        self.losses = dict(state["losses"])
+        self.updates_since_log = int(state["updates_since_log"])
+
+
+def _check_finite(metrics: Mapping[str, float], step: int) -> None:
+    bad = [name for name, value in metrics.items() if not np.isfinite(value)]
+    if bad:
+        raise UsageError(
+            f"step {step}: expected finite {', '.join(bad)}, got {metrics[bad[0]]}; "
+            "lower agent.learning_rate or agent.max_grad_norm"
+        )
