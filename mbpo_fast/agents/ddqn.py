@@ -4,7 +4,7 @@ Deviations from the papers, each a switch: docs/algorithms/ddqn.md.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from mbpo_fast.agents.off_policy import TransitionBatch, augmented_stacks, mixed_with_random, move_target
 from mbpo_fast.nets import QNetwork
-from mbpo_fast.nets.augment import random_shift
 from mbpo_fast.nets.optimizer_state import load_optimizer_state, optimizer_state
 from mbpo_fast.nets.precision import Bf16, use_bf16
-from mbpo_fast.ops import Stream, random_integers, random_uniform
+from mbpo_fast.ops import Stream
 from mbpo_fast.settings import Settings
 
 
@@ -50,16 +50,6 @@ class DDQNConfig(Settings):
     epsilon_start: float = Field(1.0, ge=0, le=1, description="exploration at the first step")
     epsilon_final: float = Field(0.01, ge=0, le=1, description="exploration after epsilon_steps")
     epsilon_steps: int = Field(5000, ge=1, description="agent steps of linear decay")
-
-
-class TransitionBatch(Protocol):
-    """The fields of `mbpo_fast.data.Batch` that a learner reads; shapes there."""
-
-    obs: NDArray[np.uint8]
-    next_obs: NDArray[np.uint8]
-    action: NDArray[np.int64]
-    reward: NDArray[np.float32]
-    discount: NDArray[np.float32]
 
 
 class DDQN:
@@ -123,14 +113,13 @@ class DDQN:
     ) -> NDArray[np.int64]:
         """Epsilon-greedy actions i64 [B]; the draws depend on (seed, stream, step) and the row alone."""
         greedy = self.q_values(torch.from_numpy(obs)).argmax(dim=1).cpu().numpy()
-        lanes = len(obs)
-        explore = random_uniform(seed, stream, step, lanes, word=0) < epsilon
-        random_actions = random_integers(seed, stream, step, lanes, self.num_actions, word=1)
-        return np.where(explore, random_actions, greedy)
+        return mixed_with_random(greedy, self.num_actions, epsilon, seed=seed, stream=stream, step=step)
 
     def update(self, batch: TransitionBatch) -> dict[str, Tensor]:
         """One gradient step on the n-step double-Q loss; returns 0-d tensors, nothing is synchronised."""
-        obs, next_obs = self._augmented(batch)
+        obs, next_obs = augmented_stacks(
+            batch, self.config.random_shift, seed=self.seed, step=self.gradient_steps, device=self.device
+        )
         reward, discount, action = (
             torch.from_numpy(x).to(self.device) for x in (batch.reward, batch.discount, batch.action)
         )
@@ -143,7 +132,7 @@ class DDQN:
         self.optimizer.step()
         self.gradient_steps += 1
         if self.gradient_steps % self.config.target_period == 0:
-            self._update_target()
+            move_target(self.target.parameters(), self.online.parameters(), self.config.target_tau)
         return {"loss": loss.detach(), "q_values": chosen.detach().mean(), "grad_norm": grad_norm}
 
     @torch.no_grad()
@@ -153,32 +142,6 @@ class DDQN:
         selector: Tensor = self.online(next_obs) if self.config.double else target_q
         best = selector.argmax(dim=1, keepdim=True)
         return reward + discount * target_q.gather(1, best)[:, 0]
-
-    @torch.no_grad()
-    def _update_target(self) -> None:
-        torch._foreach_lerp_(
-            list(self.target.parameters()), list(self.online.parameters()), self.config.target_tau
-        )
-
-    def _augmented(self, batch: TransitionBatch) -> tuple[Tensor, Tensor]:
-        stacks = (
-            torch.from_numpy(batch.obs).to(self.device),
-            torch.from_numpy(batch.next_obs).to(self.device),
-        )
-        pad = self.config.random_shift
-        if pad == 0:
-            return stacks
-        offsets = (
-            torch.from_numpy(
-                random_integers(
-                    self.seed, Stream.AUGMENT, self.gradient_steps, 2 * len(batch.obs), 2 * pad + 1, word=word
-                )
-                - pad
-            )
-            for word in (0, 2)
-        )
-        down, right = (x.view(2, -1).to(self.device) for x in offsets)
-        return random_shift(stacks[0], down[0], right[0]), random_shift(stacks[1], down[1], right[1])
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next update depends on, as tensors and plain numbers."""
