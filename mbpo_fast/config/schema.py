@@ -1,10 +1,10 @@
 """The tree of settings: the loops' own groups, and the groups of the classes that they build."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from mbpo_fast.agents import DDQNConfig
+from mbpo_fast.agents import DDQNConfig, SACConfig
 from mbpo_fast.envs import EnvSettings
 from mbpo_fast.models import ModelConfig
 from mbpo_fast.settings import Settings
@@ -135,6 +135,17 @@ class TrackConfig(Settings):
     group: str | None = Field(None, description="W&B group, such as one for all seeds of an arm")
 
 
+def _agent_kind(value: Any) -> str:
+    kind = value.get("kind", "ddqn") if isinstance(value, dict) else value.kind
+    return str(kind)
+
+
+AgentConfig = Annotated[
+    Annotated[DDQNConfig, Tag("ddqn")] | Annotated[SACConfig, Tag("sac")], Discriminator(_agent_kind)
+]
+"""Settings of the learner; `kind` says which."""
+
+
 class Config(Settings):
     """Everything that a run depends on."""
 
@@ -144,7 +155,7 @@ class Config(Settings):
     )
     threads: int | None = Field(None, ge=1, description="CPU threads; null: all cores of this process")
     env: EnvConfig = EnvConfig()
-    agent: DDQNConfig = DDQNConfig()
+    agent: AgentConfig = DDQNConfig()
     model: ModelConfig = ModelConfig()
     replay: ReplayConfig = ReplayConfig()
     training: TrainingConfig = TrainingConfig()

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from mbpo_fast.agents import DDQN
+from mbpo_fast.agents import DDQN, SAC, SACConfig
 from mbpo_fast.config import Config
 from mbpo_fast.data import MixedSampler, ModelBuffer, ReplayBuffer
 from mbpo_fast.envs import GameVectorEnv, make_vec
@@ -37,7 +37,7 @@ class Parts:
     config: Config
     collector: Collector
     replay: ReplayBuffer
-    agent: DDQN
+    agent: DDQN | SAC
     sampler: MixedSampler
     world: ModelParts | None
 
@@ -106,17 +106,19 @@ def build_eval_env(
     return make_vec(env_id or config.env.id, num_envs, seed=seed, workers=workers, **settings)
 
 
-def build_agent(config: Config, env: GameVectorEnv) -> DDQN:
+def build_agent(config: Config, env: GameVectorEnv) -> DDQN | SAC:
     """The learner for an environment's observations and actions."""
     stack, height, width = env.stack_shape
-    return DDQN(
-        config.agent,
-        stack_size=stack,
-        frame_shape=(height, width),
-        num_actions=len(env.action_meanings),
-        seed=config.seed,
-        device=pick_device(config.device),
-    )
+    arguments: dict[str, Any] = {
+        "stack_size": stack,
+        "frame_shape": (height, width),
+        "num_actions": len(env.action_meanings),
+        "seed": config.seed,
+        "device": pick_device(config.device),
+    }
+    if isinstance(config.agent, SACConfig):
+        return SAC(config.agent, **arguments)
+    return DDQN(config.agent, **arguments)
 
 
 def build(config: Config) -> Parts:
@@ -178,13 +180,14 @@ def describe_networks(config: Config) -> list[dict[str, str]]:
         shape = env.stack_shape
     finally:
         env.close()
+    policy: torch.nn.Module = agent.actor if isinstance(agent, SAC) else agent.online
     rows = [
         _network_row(
-            "policy (DDQN)",
-            agent.online,
+            f"policy ({config.agent.kind.upper()})",
+            policy,
             f"u8 [B, {', '.join(map(str, shape))}]",
             f"f32 [B, {agent.num_actions}]",
-            agent.online(torch.zeros(1, *shape, dtype=torch.uint8)),
+            policy(torch.zeros(1, *shape, dtype=torch.uint8)),
         )
     ]
     if config.training.real_ratio < 1:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mbpo_fast.agents import DDQN
+from mbpo_fast.agents import DDQN, SAC
 from mbpo_fast.config import Config
 from mbpo_fast.envs import EnvSettings, make_env
 from mbpo_fast.envs.registry import parse_env_id, sticky_probability
@@ -25,7 +25,7 @@ VIDEO_FPS = 15
 
 def play(
     config: Config,
-    agent: DDQN,
+    agent: DDQN | SAC,
     *,
     episodes: int,
     seed: int,
@@ -74,7 +74,7 @@ def protocol_name(config: Config, env_id: str | None = None) -> str:
 
 def record_game(
     config: Config,
-    agent: DDQN,
+    agent: DDQN | SAC,
     path: Path,
     *,
     seed: int,
@@ -104,7 +104,7 @@ def record_game(
 class FrozenAgent:
     """A trained policy that acts on observations and learns no more."""
 
-    def __init__(self, agent: DDQN, config: Config) -> None:
+    def __init__(self, agent: DDQN | SAC, config: Config) -> None:
         self._agent, self.config = agent, config
 
     def act(self, obs: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mbpo_fast.agents import DDQN
+from mbpo_fast.agents import DDQN, SAC
 from mbpo_fast.config import Config
 from mbpo_fast.errors import UsageError
 from mbpo_fast.training.build import EVALUATION_SEED
@@ -17,7 +17,7 @@ from mbpo_fast.training.tracking import Tracker
 class Outputs:
     """Writes to RUN/videos and RUN/policies, and tells the tracker. The run itself never reads them."""
 
-    def __init__(self, config: Config, run_dir: Path, agent: DDQN, tracker: Tracker) -> None:
+    def __init__(self, config: Config, run_dir: Path, agent: DDQN | SAC, tracker: Tracker) -> None:
         self.config, self.run_dir, self.agent, self.tracker = config, run_dir, agent, tracker
 
     def training_video(self, step: int) -> None:

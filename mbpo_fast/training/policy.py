@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from mbpo_fast import __version__
-from mbpo_fast.agents import DDQN
+from mbpo_fast.agents import DDQN, SAC
 from mbpo_fast.config import Config, load_config
 from mbpo_fast.errors import UsageError
 from mbpo_fast.training.build import build_agent, build_eval_env
@@ -35,7 +35,7 @@ class Policy:
     """A frozen learner with its settings and where it comes from; `evaluation` as in `Evaluation`."""
 
     config: Config
-    agent: DDQN
+    agent: DDQN | SAC
     env_steps: int
     evaluation: Mapping[str, Any] | None = None
 
@@ -125,7 +125,7 @@ def _from_policy_folder(folder: Path) -> Policy:
     return Policy(config, agent, step, evaluation)
 
 
-def _fresh_agent(config: Config) -> DDQN:
+def _fresh_agent(config: Config) -> DDQN | SAC:
     env = build_eval_env(config, num_envs=1, workers=0)
     try:
         return build_agent(config, env)
