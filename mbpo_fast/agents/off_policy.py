@@ -27,22 +27,17 @@ def augmented_stacks(
 ) -> tuple[Tensor, Tensor]:
     """The stacks obs and next_obs u8 [B, S, h, w] on `device`, each shifted by up to `pad` pixels (0: not).
 
-    They are channels_last in memory, as the convolutions want them: reordered here once, as bytes.
-
     The offsets are pure functions of (seed, step, row).
     """
     obs, next_obs = (torch.from_numpy(x).to(device) for x in (batch.obs, batch.next_obs))
-    if pad > 0:
-        rows = 2 * len(batch.obs)
-        draws = (
-            random_integers(seed, Stream.AUGMENT, step, rows, 2 * pad + 1, word=word) - pad for word in (0, 2)
-        )
-        down, right = (torch.from_numpy(x).view(2, -1).to(device) for x in draws)
-        obs, next_obs = random_shift(obs, down[0], right[0]), random_shift(next_obs, down[1], right[1])
-    return (
-        obs.contiguous(memory_format=torch.channels_last),
-        next_obs.contiguous(memory_format=torch.channels_last),
+    if pad == 0:
+        return obs, next_obs
+    rows = 2 * len(batch.obs)
+    draws = (
+        random_integers(seed, Stream.AUGMENT, step, rows, 2 * pad + 1, word=word) - pad for word in (0, 2)
     )
+    down, right = (torch.from_numpy(x).view(2, -1).to(device) for x in draws)
+    return random_shift(obs, down[0], right[0]), random_shift(next_obs, down[1], right[1])
 
 
 def mixed_with_random(

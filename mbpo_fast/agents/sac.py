@@ -133,6 +133,11 @@ class SAC:
         return torch.optim.Adam(groups, eps=config.adam_eps, fused=True)
 
     @property
+    def network(self) -> nn.Module:
+        """The network that acts."""
+        return self.actor
+
+    @property
     def n_step(self) -> int:
         """Steps of real reward in the next batch."""
         return self.config.n_step

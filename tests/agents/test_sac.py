@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from mbpo_fast.agents import SAC, SACConfig
+from mbpo_fast.agents.off_policy import augmented_stacks
 from mbpo_fast.data import Batch
 from mbpo_fast.ops import Stream
 
@@ -263,6 +264,20 @@ def test_constants_that_the_loop_asks_for() -> None:
     learner = agent(n_step=5, gamma=0.97, epsilon=0.02)
     assert (learner.n_step, learner.gamma) == (5, 0.97)
     assert [learner.epsilon(step) for step in (0, 10_000)] == [0.02, 0.02]
+
+
+def test_every_update_shifts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def spy(*args: object, **kwargs: object) -> object:
+        calls.append((args[1], kwargs["seed"], kwargs["step"]))
+        return augmented_stacks(*args, **kwargs)
+
+    monkeypatch.setattr("mbpo_fast.agents.sac.augmented_stacks", spy)
+    learner = agent(random_shift=2)
+    learner.update(batch())
+    learner.update(batch())
+    assert calls == [(2, 3, 0), (2, 3, 1)]
 
 
 def weights(learner: SAC) -> list[Tensor]:
