@@ -8,6 +8,7 @@ from pydantic import Discriminator, Tag
 
 from mbpo_fast.agents.ddqn import DDQN, DDQNConfig
 from mbpo_fast.agents.ppo import PPO, PPOConfig
+from mbpo_fast.agents.sac import SAC, SACConfig
 
 DEFAULT_KIND = "ddqn"
 
@@ -19,7 +20,8 @@ def _kind_of(value: Any) -> str | None:
 
 
 AgentConfig = Annotated[
-    Annotated[DDQNConfig, Tag("ddqn")] | Annotated[PPOConfig, Tag("ppo")], Discriminator(_kind_of)
+    Annotated[DDQNConfig, Tag("ddqn")] | Annotated[SACConfig, Tag("sac")] | Annotated[PPOConfig, Tag("ppo")],
+    Discriminator(_kind_of),
 ]
 """Settings of one learner; without `kind` those of DDQN."""
 
@@ -32,8 +34,10 @@ def make_agent(
     num_actions: int,
     seed: int,
     device: torch.device | str = "cpu",
-) -> DDQN | PPO:
+) -> DDQN | SAC | PPO:
     """The learner that these settings describe, as it is before its first update."""
     shape = {"stack_size": stack_size, "frame_shape": frame_shape, "num_actions": num_actions}
     kwargs: dict[str, Any] = shape | {"seed": seed, "device": device}
-    return DDQN(config, **kwargs) if isinstance(config, DDQNConfig) else PPO(config, **kwargs)
+    if isinstance(config, DDQNConfig):
+        return DDQN(config, **kwargs)
+    return SAC(config, **kwargs) if isinstance(config, SACConfig) else PPO(config, **kwargs)

@@ -3,6 +3,7 @@
 from mbpo_fast.nets.actor_critic import ActorCritic
 from mbpo_fast.nets.impala import ImpalaEncoder
 from mbpo_fast.nets.nature import NatureEncoder
+from mbpo_fast.nets.policy import PolicyNetwork
 from mbpo_fast.nets.q_network import QNetwork
 from mbpo_fast.nets.world import GridNet, NatureNet, PixelNet, Prediction
 
@@ -13,6 +14,7 @@ __all__ = [
     "NatureEncoder",
     "NatureNet",
     "PixelNet",
+    "PolicyNetwork",
     "Prediction",
     "QNetwork",
 ]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mbpo_fast.agents import DDQN, PPO, Agent, DDQNConfig, OffPolicyAgent, make_agent
+from mbpo_fast.agents import DDQN, PPO, SAC, Agent, DDQNConfig, OffPolicyAgent, make_agent
 from mbpo_fast.config import Config
 from mbpo_fast.data import MixedSampler, ModelBuffer, PrioritizedReplayBuffer, ReplayBuffer
 from mbpo_fast.envs import GameVectorEnv, make_vec
@@ -115,7 +115,7 @@ def build_eval_env(
     )
 
 
-def build_agent(config: Config, env: GameVectorEnv) -> DDQN | PPO:
+def build_agent(config: Config, env: GameVectorEnv) -> DDQN | SAC | PPO:
     """The learner for an environment's observations and actions."""
     stack, height, width = env.stack_shape
     return make_agent(

@@ -14,6 +14,7 @@ from mbpo_fast.training.timer import PhaseTimer
 
 SEEDS = (0, 1, 2)
 SECONDS = 180
+PRESETS = {"ddqn": "catch", "mbpo": "catch", "sac": "catch-sac", "mbpo over sac": "catch-sac"}
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ def learn(arm: str, seed: int) -> Outcome:
     """Train until the frozen policy returns 0.8 on average over 100 episodes, judged every 100 steps."""
     begin = time.monotonic()
     overrides = {"seed": str(seed), "evaluation.every": "100", "early_stopping.enabled": "false"}
-    overrides |= {"training.real_ratio": "1"} if arm == "ddqn" else {}
-    config = load_config(["catch"], overrides)
+    overrides |= {} if arm.startswith("mbpo") else {"training.real_ratio": "1"}
+    config = load_config([PRESETS[arm]], overrides)
     set_threads(config)
     parts = build(config)
     parts.collector.start(config.seed)
@@ -61,7 +62,7 @@ def learn(arm: str, seed: int) -> Outcome:
 
 @pytest.mark.learning
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("arm", ["ddqn", "mbpo"])
+@pytest.mark.parametrize("arm", PRESETS)
 def test_catch_is_learned(arm: str, seed: int) -> None:
     outcome = learn(arm, seed)
     print(arm, seed, outcome)

@@ -15,12 +15,12 @@ from mbpo_fast.agents.ddqn.config import DDQNConfig
 from mbpo_fast.agents.ddqn.losses import value_loss
 from mbpo_fast.agents.ddqn.resets import shrink_and_perturb
 from mbpo_fast.agents.ddqn.schedules import gamma_at, n_step_at, resets_done
+from mbpo_fast.agents.off_policy import augmented_stacks, mixed_with_random, move_target
 from mbpo_fast.agents.protocol import TransitionBatch
 from mbpo_fast.nets import QNetwork
-from mbpo_fast.nets.augment import random_shift
 from mbpo_fast.nets.optimizer_state import load_optimizer_state, optimizer_state
 from mbpo_fast.nets.precision import use_bf16
-from mbpo_fast.ops import Stream, random_integers, random_uniform, random_words
+from mbpo_fast.ops import Stream, random_words
 
 
 class DDQN:
@@ -106,17 +106,16 @@ class DDQN:
     ) -> NDArray[np.int64]:
         """Epsilon-greedy actions i64 [B]; the draws depend on (seed, stream, step) and the row alone."""
         greedy = self.q_values(torch.from_numpy(obs)).argmax(dim=1).cpu().numpy()
-        lanes = len(obs)
-        explore = random_uniform(seed, stream, step, lanes, word=0) < epsilon
-        random_actions = random_integers(seed, stream, step, lanes, self.num_actions, word=1)
-        return np.where(explore, random_actions, greedy)
+        return mixed_with_random(greedy, self.num_actions, epsilon, seed=seed, stream=stream, step=step)
 
     def update(self, batch: TransitionBatch) -> dict[str, Tensor]:
         """One gradient step on the weighted n-step double-Q loss; returns 0-d tensors, no host sync.
 
         With prioritised replay, `priorities` f32 [B] tells afterwards how surprising each row was.
         """
-        obs, next_obs = self._augmented(batch)
+        obs, next_obs = augmented_stacks(
+            batch, self.config.random_shift, seed=self.seed, step=self.gradient_steps, device=self.device
+        )
         reward, discount, weight, action = (
             torch.from_numpy(x).to(self.device)
             for x in (batch.reward, batch.discount, batch.weight, batch.action)
@@ -131,7 +130,7 @@ class DDQN:
         self.optimizer.step()
         self.gradient_steps += 1
         if self.gradient_steps % self.config.target_period == 0:
-            self._update_target()
+            move_target(self.target.parameters(), self.online.parameters(), self.config.target_tau)
         if resets_done(self.config, self.gradient_steps) > resets_done(self.config, self.gradient_steps - 1):
             self._reset()
         if self.config.prioritized:
@@ -149,12 +148,6 @@ class DDQN:
         best = self.online.expectation(chooser).argmax(dim=1)
         return self.value_loss.target(_of_action(following, best), reward, discount)
 
-    @torch.no_grad()
-    def _update_target(self) -> None:
-        torch._foreach_lerp_(
-            list(self.target.parameters()), list(self.online.parameters()), self.config.target_tau
-        )
-
     def _reset(self) -> None:
         """Both networks towards the same fresh weights; the optimiser forgets."""
         words = random_words(self.seed, Stream.INIT, resets_done(self.config, self.gradient_steps), 1)
@@ -162,26 +155,6 @@ class DDQN:
         for net in (self.online, self.target):
             shrink_and_perturb(net, fresh, self.config.reset_keep)
         self.optimizer.state.clear()
-
-    def _augmented(self, batch: TransitionBatch) -> tuple[Tensor, Tensor]:
-        stacks = (
-            torch.from_numpy(batch.obs).to(self.device),
-            torch.from_numpy(batch.next_obs).to(self.device),
-        )
-        pad = self.config.random_shift
-        if pad == 0:
-            return stacks
-        offsets = (
-            torch.from_numpy(
-                random_integers(
-                    self.seed, Stream.AUGMENT, self.gradient_steps, 2 * len(batch.obs), 2 * pad + 1, word=word
-                )
-                - pad
-            )
-            for word in (0, 2)
-        )
-        down, right = (x.view(2, -1).to(self.device) for x in offsets)
-        return random_shift(stacks[0], down[0], right[0]), random_shift(stacks[1], down[1], right[1])
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next update depends on, as tensors and plain numbers."""
