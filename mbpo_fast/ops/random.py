@@ -29,6 +29,7 @@ class Stream(IntEnum):
     CATCH = 12
     INIT = 13
     ROLLOUT_OUTCOME = 14
+    SHUFFLE = 20
 
 
 def random_words(seed: int, stream: int, step: int, lanes: int) -> npt.NDArray[np.uint32]:
