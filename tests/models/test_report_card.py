@@ -240,7 +240,7 @@ def test_shuffled_actions_cost_a_model_that_listens() -> None:
 
 
 def test_few_pixels_are_counted_by_frame(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mbpo_fast.models.report_card.FEW_PIXELS", 80)
+    monkeypatch.setattr("mbpo_fast.models.report_card.FEW_PIXELS", 57)
     games = [episode(i, 20 + i) for i in range(5)]
     changed = np.concatenate(
         [(np.abs(np.diff(game.frames.astype(int), axis=0)) > 4).sum(axis=(1, 2)) for game in games]
@@ -248,7 +248,7 @@ def test_few_pixels_are_counted_by_frame(monkeypatch: pytest.MonkeyPatch) -> Non
     found = card(Rough(), horizons=(1,))
     assert found.changed_share == pytest.approx(changed.mean() / SIDE**2)
     assert 0 < found.few_share < 1
-    assert found.few_share == pytest.approx((changed < 80).mean())
+    assert found.few_share == pytest.approx((changed < 57).mean())
     sensitivity = found.ensemble.action_sensitivity
     assert sensitivity["frame"] != sensitivity["frame_few"]
 
