@@ -141,9 +141,9 @@ def build(config: Config) -> Parts:
     return Parts(config, collector, replay, agent, sampler, world)
 
 
-def build_world(config: Config, frame_shape: tuple[int, int], num_actions: int) -> ModelParts:
-    """The world model with everything around it."""
-    model = WorldModel(
+def build_model(config: Config, frame_shape: tuple[int, int], num_actions: int) -> WorldModel:
+    """The world model alone, before its first update."""
+    return WorldModel(
         config.model,
         frame_shape=frame_shape,
         num_actions=num_actions,
@@ -151,6 +151,11 @@ def build_world(config: Config, frame_shape: tuple[int, int], num_actions: int) 
         device=pick_device(config.device),
         threads=thread_count(config),
     )
+
+
+def build_world(config: Config, frame_shape: tuple[int, int], num_actions: int) -> ModelParts:
+    """The world model with everything around it."""
+    model = build_model(config, frame_shape, num_actions)
     training = config.training
     buffer = ModelBuffer(
         model_buffer_capacity(config),
