@@ -57,8 +57,9 @@ def load_model(path: Path) -> LoadedModel:
     UsageError where there is none of them, or one without a trained model.
     """
     saved = read_checkpoint(path)
-    if "model" not in saved.parts:
-        raise UsageError(f"{path}: expected a run with a world model, got one without (real_ratio 1)")
+    if "model" not in saved.parts or saved.config.model.kind != "learned":
+        kind = "model.kind oracle" if "model" in saved.parts else "training.real_ratio 1"
+        raise UsageError(f"{path}: expected a run with a learned world model, got one with {kind}")
     agent = fresh_agent(saved.config)
     agent.load_state_dict(saved.parts["agent"])
     model = build_model(saved.config, agent.frame_shape, agent.num_actions)

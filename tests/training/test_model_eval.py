@@ -232,7 +232,7 @@ def test_what_has_no_trained_model_is_one_line(tmp_path: Path, capsys: pytest.Ca
     capsys.readouterr()
     for folder, words in (
         (tmp_path, "expected a run, a checkpoint or a policy folder"),
-        (real, "expected a run with a world model, got one without"),
+        (real, "expected a run with a learned world model, got one with training.real_ratio 1"),
         (early, "expected a trained world model, got one before its first fit"),
         (real / "policies" / "final", "expected a run"),
     ):
