@@ -43,6 +43,11 @@ app.command(
     "mbpo_fast.commands.evaluate:evaluate", name="eval", help="Play whole games with a trained agent."
 )
 app.command(
+    "mbpo_fast.commands.model_eval:model_eval",
+    name="model-eval",
+    help="Judge a run's world model on games that it has never seen.",
+)
+app.command(
     "mbpo_fast.commands.export:export",
     name="export",
     help="Save a trained policy as a folder: card, settings, weights.",

@@ -61,6 +61,10 @@ def tiny(arguments: Sequence[str]) -> list[str]:
     command, arguments = arguments[0], list(arguments)
     if command == "train":
         return [*arguments, *(f"--{key}={value}" for key, value in TINY.items())]
+    if command == "model-eval":
+        for option in ("--steps", "--threshold-steps", "--starts", "--num-envs"):
+            arguments = _with_option(arguments, option, "30" if option != "--num-envs" else "2")
+        return arguments
     if command == "eval":
         return _with_option(_with_option(arguments, "--episodes", "2"), "--num-envs", "2")
     return arguments

@@ -92,6 +92,7 @@ class PPO:
         device: torch.device | str = "cpu",
     ) -> None:
         self.config = config
+        self.frame_shape = frame_shape
         self.num_actions = num_actions
         self.device = torch.device(device)
         bf16 = use_bf16(config.bf16, self.device)

@@ -13,6 +13,7 @@ from mbpo_fast.ops import Stream
 class Agent(Protocol):
     """A learner over u8 stacks [B, S, h, w] and A discrete actions."""
 
+    frame_shape: tuple[int, int]
     num_actions: int
     gradient_steps: int
 

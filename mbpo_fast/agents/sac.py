@@ -88,6 +88,7 @@ class SAC:
         device: torch.device | str = "cpu",
     ) -> None:
         self.config = config
+        self.frame_shape = frame_shape
         self.num_actions = num_actions
         self.seed = seed
         self.device = torch.device(device)

@@ -43,3 +43,23 @@ class StateStore:
     def get(self, slot: int) -> State:
         """The state at a slot; KeyError where it is not kept."""
         return self._states[slot]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Every kept state, each name's arrays (one-dimensional) one after another."""
+        slots = self.slots()
+        names = sorted(self._states[int(slots[0])]) if len(slots) else []
+        columns = {name: [self._states[int(slot)][name] for slot in slots] for name in names}
+        return {
+            "slots": slots,
+            "values": {name: np.concatenate(arrays) for name, arrays in columns.items()},
+            "lengths": {name: np.array([len(x) for x in arrays]) for name, arrays in columns.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of `state_dict`."""
+        parts = {
+            name: np.split(np.asarray(values), np.cumsum(np.asarray(state["lengths"][name]))[:-1])
+            for name, values in state["values"].items()
+        }
+        slots = np.asarray(state["slots"]).tolist()
+        self._states = {slot: {name: parts[name][i].copy() for name in parts} for i, slot in enumerate(slots)}

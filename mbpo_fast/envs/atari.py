@@ -115,6 +115,7 @@ class AtariGame:
         self._lost_score: float | None = None
         self._before_game = b""
         self._played = bytearray()
+        self._screens_known = True
         ale_seed = random_integers(seed, Stream.NOOP, 0, self._lane + 1, 2**31, word=2)[self._lane]
         self._load(int(ale_seed))
 
@@ -131,7 +132,8 @@ class AtariGame:
     def step(self, action: int, frame: Frame) -> Outcome:
         """Hold the button for `frame_skip` emulator frames."""
         outcome = self._step(self._codes[action])
-        preprocess_frames(self._screens, self._size, frame)
+        if self._screens_known or not outcome.game_over:
+            preprocess_frames(self._screens, self._size, frame)
         return outcome
 
     def end_game(self) -> None:
@@ -168,6 +170,18 @@ class AtariGame:
                 "[set_state] expected the same game again, got another: other ale-py or settings?"
             )
         self._game_over, self.lives = bool(game_over), lives
+
+    def jump(self, state: State) -> None:
+        """Take over the emulator's own copy, with what it leaves out (see States above).
+
+        The screens before it are not known: a step that loses the game shows no new frame.
+        """
+        self._ale.restoreState(_ale_py().ALEState(state["emulator"].tobytes()))
+        self._untouched = False
+        self._screens_known = False
+        self._played.clear()
+        _, _, game_over, self.lives = state["counters"].tolist()
+        self._game_over = bool(game_over)
 
     def _load(self, ale_seed: int) -> None:
         # The emulator takes its seed only when a cartridge goes in, which costs 0.1 s: not twice for nothing.

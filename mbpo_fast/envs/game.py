@@ -57,3 +57,10 @@ class Game(Protocol):
 
     def set_state(self, state: State) -> None:
         """Go on exactly where `get_state` was called."""
+
+    def jump(self, state: State) -> None:
+        """Go on from a state without the game's past, at once and, for a few games, not quite exactly.
+
+        Steps may follow, and other jumps; no reset, and no state that `set_state` takes. A step that loses
+        the game may leave `frame` as it is.
+        """

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from mbpo_fast.models.gate import GateConfig
+from mbpo_fast.models.oracle import OracleConfig
 from mbpo_fast.nets import GridNet, NatureNet, PixelNet, Prediction
 from mbpo_fast.nets.optimizer_state import load_optimizer_state, optimizer_state
 from mbpo_fast.nets.precision import Bf16, autocast, use_bf16
@@ -28,7 +29,9 @@ FRAME_LOSS_SCALE = 0.01
 class ModelConfig(Settings):
     """Settings of the world model, its training and its gate."""
 
-    kind: Literal["ensemble"] = Field("ensemble", description="the world model")
+    kind: Literal["learned", "oracle"] = Field(
+        "learned", description="learned: an ensemble of networks; oracle: the emulator itself, for comparison"
+    )
     arch: Literal["grid", "nature"] = Field("grid", description="network of a member")
     ensemble_size: int = Field(5, ge=1, le=64, description="members E")
     num_elites: int = Field(3, ge=1, description="members that roll out, best held-out score first")
@@ -56,6 +59,7 @@ class ModelConfig(Settings):
     rewarded_share: float = Field(0.25, ge=0, lt=1, description="share of a model batch that has a reward")
     ended_share: float = Field(0.125, ge=0, lt=1, description="share of a model batch that ends an episode")
     gate: GateConfig = GateConfig()
+    oracle: OracleConfig = OracleConfig()
 
     @model_validator(mode="after")
     def _consistent(self) -> "ModelConfig":

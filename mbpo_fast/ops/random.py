@@ -30,6 +30,7 @@ class Stream(IntEnum):
     INIT = 13
     ROLLOUT_OUTCOME = 14
     MINIBATCH = 20
+    SHUFFLE = 21
 
 
 def random_words(seed: int, stream: int, step: int, lanes: int) -> npt.NDArray[np.uint32]:

@@ -10,9 +10,12 @@ import torch
 from mbpo_fast.agents import DDQN, PPO, SAC, Agent, DDQNConfig, OffPolicyAgent, make_agent
 from mbpo_fast.config import Config
 from mbpo_fast.data import MixedSampler, ModelBuffer, PrioritizedReplayBuffer, ReplayBuffer
-from mbpo_fast.envs import GameVectorEnv, make_vec
+from mbpo_fast.data.state_store import StateStore
+from mbpo_fast.envs import EnvSettings, GameVectorEnv, make_vec
+from mbpo_fast.envs.branches import BranchGame
 from mbpo_fast.errors import UsageError
-from mbpo_fast.models import Gate, ModelTrainer, RolloutEngine, WorldModel
+from mbpo_fast.models import Gate, GateConfig, ModelTrainer, RolloutEngine, WorldModel
+from mbpo_fast.models.oracle import Oracle, OracleRounds
 from mbpo_fast.training.collect import Collector
 from mbpo_fast.training.schedules import longest_rollout
 
@@ -24,13 +27,14 @@ EVALUATION_SEED = 1_000_003
 
 @dataclass(frozen=True)
 class ModelParts:
-    """What a run with a world model has beside the learner."""
+    """What a run with a world model has beside the learner; `states` are those of the oracle."""
 
-    model: WorldModel
-    trainer: ModelTrainer
+    model: WorldModel | Oracle
+    trainer: ModelTrainer | OracleRounds
     engine: RolloutEngine
     buffer: ModelBuffer
     gate: Gate
+    states: StateStore | None = None
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,9 @@ def build(config: Config) -> Parts:
         config.training.real_ratio,
         beta=priorities.importance_exponent if priorities else 0.0,
     )
-    collector = Collector(env, replay, window=config.early_stopping.window_size)
+    collector = Collector(
+        env, replay, window=config.early_stopping.window_size, states=world.states if world else None
+    )
     return Parts(config, collector, replay, agent, sampler, world)
 
 
@@ -171,9 +177,9 @@ def build_replay(config: Config, frame_shape: tuple[int, int]) -> ReplayBuffer:
     return ReplayBuffer(capacity, lanes, **settings)
 
 
-def build_world(config: Config, frame_shape: tuple[int, int], num_actions: int) -> ModelParts:
-    """The world model with everything around it."""
-    model = WorldModel(
+def build_model(config: Config, frame_shape: tuple[int, int], num_actions: int) -> WorldModel:
+    """The world model alone, before its first update."""
+    return WorldModel(
         config.model,
         frame_shape=frame_shape,
         num_actions=num_actions,
@@ -181,6 +187,10 @@ def build_world(config: Config, frame_shape: tuple[int, int], num_actions: int) 
         device=pick_device(config.device),
         threads=thread_count(config),
     )
+
+
+def build_world(config: Config, frame_shape: tuple[int, int], num_actions: int) -> ModelParts:
+    """The world model with everything around it."""
     training = config.training
     buffer = ModelBuffer(
         model_buffer_capacity(config),
@@ -190,7 +200,19 @@ def build_world(config: Config, frame_shape: tuple[int, int], num_actions: int) 
         seed=config.seed,
     )
     engine = RolloutEngine(seed=config.seed, stack_size=config.env.frame_stack)
+    if config.model.kind == "oracle":
+        states = StateStore(config.model.oracle.every)
+        oracle = build_oracle(config, states)
+        gate = Gate(GateConfig(mode="off"))
+        return ModelParts(oracle, OracleRounds(oracle), engine, buffer, gate, states)
+    model = build_model(config, frame_shape, num_actions)
     return ModelParts(model, ModelTrainer(model, seed=config.seed), engine, buffer, Gate(config.model.gate))
+
+
+def build_oracle(config: Config, states: StateStore) -> Oracle:
+    """The training environment's own game as a model, and where its states are kept."""
+    game = BranchGame(config.env.id, EnvSettings(**config.env.env_settings()))
+    return Oracle(game, states, num_envs=config.env.num_envs)
 
 
 def model_buffer_capacity(config: Config) -> int:
@@ -209,8 +231,8 @@ def describe_networks(config: Config) -> list[dict[str, str]]:
     finally:
         env.close()
     rows = [_policy_row(agent, shape)]
-    if config.training.real_ratio < 1:
-        model = build_world(config, (shape[1], shape[2]), agent.num_actions).model
+    if config.training.real_ratio < 1 and config.model.kind == "learned":
+        model = build_model(config, (shape[1], shape[2]), agent.num_actions)
         members, context = config.model.ensemble_size, config.model.context
         probe = torch.zeros(1, context, *shape[1:], dtype=torch.uint8)
         frame, _, _ = model.predict(probe, torch.zeros(1, dtype=torch.int64), 0)

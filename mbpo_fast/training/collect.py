@@ -8,19 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbpo_fast.data import ReplayBuffer
+from mbpo_fast.data.state_store import StateStore
 from mbpo_fast.envs import GameVectorEnv
+from mbpo_fast.envs.branches import branch_states
 
 
 class Collector:
     """Feeds a replay buffer from a vector environment with NEXT_STEP autoreset.
 
     `obs` u8 [N, S, h, w] is what the next action answers; `env_steps` counts agent steps over all
-    environments, without the rows that only carry a reset.
+    environments, without the rows that only carry a reset. With `states`, the environments' states are kept
+    there.
     """
 
-    def __init__(self, env: GameVectorEnv, replay: ReplayBuffer, *, window: int) -> None:
+    def __init__(
+        self, env: GameVectorEnv, replay: ReplayBuffer, *, window: int, states: StateStore | None = None
+    ) -> None:
         self.env = env
         self.replay = replay
+        self.states = states
         self.env_steps = 0
         self.iterations = 0
         self.games = 0
@@ -58,6 +64,9 @@ class Collector:
     ) -> None:
         newest = self.env.newest_frames()
         self.replay.add(newest, action, reward.astype(np.float32), terminated, truncated, first)
+        slot = self.replay.total - 1
+        if self.states is not None and self.states.due(slot):
+            self.states.put(slot, branch_states(self.env.get_state()), self.replay.oldest)
 
     def state_dict(self) -> dict[str, Any]:
         """Environments, current observations, counters and recent scores."""

@@ -59,5 +59,7 @@ def _model(config: Config) -> str:
     real_ratio = config.training.real_ratio
     if real_ratio == 1:
         return "none: all rows are real"
+    if config.model.kind == "oracle":
+        return f"the emulator itself, {100 * real_ratio:g} % of the rows stay real"
     gate = "always open" if config.model.gate.mode == "off" else "opened by a check on held-out games"
     return f"{config.model.ensemble_size} networks, {100 * real_ratio:g} % of the rows stay real, gate {gate}"

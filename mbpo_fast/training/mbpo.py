@@ -6,6 +6,11 @@ With real_ratio 1 the same loop runs without a model: the control of every compa
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from mbpo_fast.errors import UsageError
+from mbpo_fast.models.oracle import Oracle
 from mbpo_fast.ops import Stream, random_integers
 from mbpo_fast.training.build import ModelParts, Parts
 from mbpo_fast.training.loop import Loop, Metrics
@@ -74,16 +79,11 @@ class Trainer(Loop):
             training.rollout_schedule,
             training.epoch_length,
         )
-        ids = self.parts.replay.valid_ids(1, context=self.config.model.context)
-        rows = random_integers(
-            self.config.seed,
-            Stream.START_STATES,
-            world.trainer.rounds,
-            training.model_rollout_batch_size,
-            len(ids),
-        )
+        starts = self._starts(world)
+        if isinstance(world.model, Oracle):
+            world.model.begin(starts, horizon)
         world.engine.run(
-            self.parts.replay.stacks(ids[rows], self.config.model.context),
+            self.parts.replay.stacks(starts, self.config.model.context),
             self.parts.agent,
             world.model,
             world.buffer,
@@ -91,6 +91,18 @@ class Trainer(Loop):
             epsilon=training.rollout_epsilon,
         )
         self.model_metrics["rollout_length"] = float(horizon)
+
+    def _starts(self, world: ModelParts) -> NDArray[np.int64]:
+        """Ids of the real transitions where branches begin, drawn with replacement."""
+        ids = self.parts.replay.valid_ids(1, context=self.config.model.context)
+        count = self.config.training.model_rollout_batch_size
+        if isinstance(world.model, Oracle):
+            ids = world.model.with_state(ids)
+            count = min(count, self.config.model.oracle.starts)
+            if not len(ids):
+                raise UsageError("model.oracle.every: expected a kept state in the replay buffer, found none")
+        rows = random_integers(self.config.seed, Stream.START_STATES, world.trainer.rounds, count, len(ids))
+        return ids[rows]
 
     def _update(self) -> None:
         """One policy update on a batch of real and, while the gate is open, synthetic rows."""

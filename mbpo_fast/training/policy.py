@@ -47,6 +47,24 @@ def load_policy(path: Path) -> Policy:
     """
     if (path / DESCRIPTION).exists():
         return _from_policy_folder(path)
+    saved = read_checkpoint(path)
+    agent = fresh_agent(saved.config)
+    agent.load_state_dict(saved.parts["agent"])
+    return Policy(saved.config, agent, saved.env_steps, _final_evaluation(saved.run_dir, saved.env_steps))
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint without its buffers; `parts` is `Parts.state_dict`."""
+
+    config: Config
+    run_dir: Path
+    env_steps: int
+    parts: Mapping[str, Any]
+
+
+def read_checkpoint(path: Path) -> Saved:
+    """A run's newest checkpoint, or one checkpoint folder; UsageError as in `load_policy`."""
     checkpoint = path if (path / "manifest.json").exists() else None
     run_dir = path.resolve().parent.parent if checkpoint else path
     if not (run_dir / CONFIG_FILE).exists():
@@ -57,10 +75,7 @@ def load_policy(path: Path) -> Policy:
     if checkpoint is None:
         raise UsageError(f"{path}: expected a checkpoint, found none yet")
     state = store.load(checkpoint, {})
-    agent = _fresh_agent(config)
-    agent.load_state_dict(state["trainer"]["parts"]["agent"])
-    step = read_manifest(checkpoint).step
-    return Policy(config, agent, step, _final_evaluation(run_dir, step))
+    return Saved(config, run_dir, read_manifest(checkpoint).step, state["trainer"]["parts"])
 
 
 def save_policy(policy: Policy, folder: Path) -> Path:
@@ -117,7 +132,7 @@ def _from_policy_folder(folder: Path) -> Policy:
         raise UsageError(
             f"{folder / DESCRIPTION}: expected settings of mbpo_fast {__version__}, got those of {made_by}"
         ) from None
-    agent = _fresh_agent(config)
+    agent = fresh_agent(config)
     try:
         agent.load_policy_state_dict(read_tensors(folder / WEIGHTS))
     except (RuntimeError, KeyError, SafetensorError):
@@ -125,7 +140,8 @@ def _from_policy_folder(folder: Path) -> Policy:
     return Policy(config, agent, step, evaluation)
 
 
-def _fresh_agent(config: Config) -> Agent:
+def fresh_agent(config: Config) -> Agent:
+    """The learner of these settings before its first update."""
     env = build_eval_env(config, num_envs=1)
     try:
         return build_agent(config, env)

@@ -43,3 +43,17 @@ def test_a_kept_state_plays_the_same_game_again():
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_saved_store_comes_back_with_arrays_of_any_length():
+    store, again = StateStore(every=2), StateStore(every=2)
+    rng = np.random.default_rng(0)
+    for slot in (4, 6, 10):
+        state = {"a": rng.integers(0, 256, 3 + slot, dtype=np.uint8), "b": rng.random(2)}
+        store.put(slot, state, oldest=0)
+    again.load_state_dict(store.state_dict())
+    assert again.slots().tolist() == [4, 6, 10]
+    for slot in (4, 6, 10):
+        for name, array in store.get(slot).items():
+            assert np.array_equal(again.get(slot)[name], array)
+            assert again.get(slot)[name].dtype == array.dtype

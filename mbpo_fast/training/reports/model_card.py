@@ -28,13 +28,11 @@ def synthetic_share(run: RunRecord) -> float | None:
 
 def _rows(arm: Arm) -> list[tuple[str, str]]:
     model = arm.config.model
-    rows = [
-        (
-            "model",
-            f"{model.kind} of {model.ensemble_size}, best {model.num_elites} used, {model.arch}, sees "
-            f"{model.context} frames",
-        )
-    ]
+    ensemble = (
+        f"ensemble of {model.ensemble_size}, best {model.num_elites} used, {model.arch}, sees "
+        f"{model.context} frames"
+    )
+    rows = [("model", ensemble if model.kind == "learned" else "oracle: the emulator itself")]
     for name, tag in (("changed pixels", "changed"), ("whole frame", "frame")):
         ratios = arm.last(f"model/{tag}_error_ratio") or _ratios(arm, tag)
         if ratios:
