@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mbpo_fast.agents import DDQN
+from mbpo_fast.agents import Agent
 from mbpo_fast.envs import GameVectorEnv
 from mbpo_fast.models.episodes import Episode
 from mbpo_fast.ops import Stream, random_integers
@@ -26,7 +26,7 @@ class FreshGames:
 
 
 def play_fresh_games(
-    env: GameVectorEnv, agent: DDQN, *, steps: int, seed: int, players: Players, epsilon: float
+    env: GameVectorEnv, agent: Agent, *, steps: int, seed: int, players: Players, epsilon: float
 ) -> FreshGames:
     """Play at least `steps` agent steps, and every game that was begun to its end.
 
@@ -61,7 +61,7 @@ def play_fresh_games(
 
 
 def _actions(
-    agent: DDQN, obs: NDArray[np.uint8], by_agent: int, *, seed: int, step: int, epsilon: float
+    agent: Agent, obs: NDArray[np.uint8], by_agent: int, *, seed: int, step: int, epsilon: float
 ) -> NDArray[np.int64]:
     """i64 [N]: the first `by_agent` rows by the agent, the others random."""
     action = random_integers(seed, Stream.EXPLORE, step, len(obs), agent.num_actions, word=1)
