@@ -13,6 +13,14 @@ from mbpo_fast.training.mbpo import Trainer
 from mbpo_fast.training.timer import PhaseTimer
 
 SEEDS = (0, 1, 2)
+WITHOUT_MODEL = {"training.real_ratio": "1"}
+EFFICIENT = WITHOUT_MODEL | {
+    "agent.distribution": "c51", "agent.v_min": "-2", "agent.v_max": "2", "agent.dueling": "true",
+    "agent.prioritized": "true", "agent.n_step_start": "10", "agent.n_step": "3", "agent.gamma_start": "0.9",
+    "agent.anneal_steps": "5000", "agent.weight_decay": "0.1", "agent.random_shift": "2",
+    "agent.reset_every": "8000",
+}  # fmt: skip
+ARMS = {"ddqn": WITHOUT_MODEL, "efficient": EFFICIENT, "mbpo": {}}
 SECONDS = 180
 
 
@@ -31,8 +39,7 @@ def learn(arm: str, seed: int) -> Outcome:
     """Train until the frozen policy returns 0.8 on average over 100 episodes, judged every 100 steps."""
     begin = time.monotonic()
     overrides = {"seed": str(seed), "evaluation.every": "100", "early_stopping.enabled": "false"}
-    overrides |= {"training.real_ratio": "1"} if arm == "ddqn" else {}
-    config = load_config(["catch"], overrides)
+    config = load_config(["catch"], overrides | ARMS[arm])
     set_threads(config)
     parts = build(config)
     parts.collector.start(config.seed)
@@ -61,7 +68,7 @@ def learn(arm: str, seed: int) -> Outcome:
 
 @pytest.mark.learning
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("arm", ["ddqn", "mbpo"])
+@pytest.mark.parametrize("arm", list(ARMS))
 def test_catch_is_learned(arm: str, seed: int) -> None:
     outcome = learn(arm, seed)
     print(arm, seed, outcome)
