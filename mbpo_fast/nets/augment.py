@@ -9,8 +9,10 @@ def random_shift(obs: Tensor, down: Tensor, right: Tensor) -> Tensor:
 
     DrQ's random shift (Kostrikov et al. 2021, section 3.1): one offset a stack, so that motion stays true.
     """
-    height, width = obs.shape[2:]
+    batch, stack, height, width = obs.shape
     rows = (torch.arange(height, device=obs.device) - down[:, None]).clamp_(0, height - 1)
     columns = (torch.arange(width, device=obs.device) - right[:, None]).clamp_(0, width - 1)
-    shifted = obs.gather(2, rows[:, None, :, None].expand_as(obs))
+    # Down by whole rows, which are copied as blocks; only to the right pixel by pixel.
+    first = torch.arange(batch * stack, device=obs.device).view(batch, stack, 1) * height
+    shifted = obs.reshape(-1, width).index_select(0, (first + rows[:, None]).view(-1)).view(obs.shape)
     return shifted.gather(3, columns[:, None, None, :].expand_as(obs))

@@ -13,8 +13,21 @@ from mbpo_fast.training.mbpo import Trainer
 from mbpo_fast.training.timer import PhaseTimer
 
 SEEDS = (0, 1, 2)
+WITHOUT_MODEL = {"training.real_ratio": "1"}
+EFFICIENT = WITHOUT_MODEL | {
+    "agent.distribution": "c51", "agent.v_min": "-2", "agent.v_max": "2", "agent.dueling": "true",
+    "agent.prioritized": "true", "agent.n_step_start": "10", "agent.n_step": "3", "agent.gamma_start": "0.9",
+    "agent.anneal_steps": "5000", "agent.weight_decay": "0.1", "agent.random_shift": "2",
+    "agent.reset_every": "8000",
+}  # fmt: skip
+ARMS = {
+    "ddqn": ("catch", WITHOUT_MODEL),
+    "efficient": ("catch", EFFICIENT),
+    "mbpo": ("catch", {}),
+    "sac": ("catch-sac", WITHOUT_MODEL),
+    "mbpo over sac": ("catch-sac", {}),
+}
 SECONDS = 180
-PRESETS = {"ddqn": "catch", "mbpo": "catch", "sac": "catch-sac", "mbpo over sac": "catch-sac"}
 
 
 @dataclass(frozen=True)
@@ -32,8 +45,8 @@ def learn(arm: str, seed: int) -> Outcome:
     """Train until the frozen policy returns 0.8 on average over 100 episodes, judged every 100 steps."""
     begin = time.monotonic()
     overrides = {"seed": str(seed), "evaluation.every": "100", "early_stopping.enabled": "false"}
-    overrides |= {} if arm.startswith("mbpo") else {"training.real_ratio": "1"}
-    config = load_config([PRESETS[arm]], overrides)
+    preset, arm_overrides = ARMS[arm]
+    config = load_config([preset], overrides | arm_overrides)
     set_threads(config)
     parts = build(config)
     parts.collector.start(config.seed)
@@ -62,7 +75,7 @@ def learn(arm: str, seed: int) -> Outcome:
 
 @pytest.mark.learning
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("arm", PRESETS)
+@pytest.mark.parametrize("arm", ARMS)
 def test_catch_is_learned(arm: str, seed: int) -> None:
     outcome = learn(arm, seed)
     print(arm, seed, outcome)
