@@ -9,14 +9,27 @@ from mbpo_fast.training.run_record import RunRecord
 _PHASES = ("act", "model", "rollout", "update", "evaluate", "video", "checkpoint")
 
 
+_GRADIENT = ("Gradient", "norm before clipping", "train/grad_norm")
+_VALUE_LEARNER = (
+    ("Policy loss", "Huber loss of the TD error", "train/loss"),
+    ("Value", "mean Q of the batch", "train/q_values"),
+    _GRADIENT,
+)
+_LEARNERS = {
+    "ppo": (
+        ("Policy loss", "clipped surrogate, negated", "train/policy_gradient_loss"),
+        ("Value loss", "half the squared error", "train/value_loss"),
+        ("Entropy", "nats, negated", "train/entropy_loss"),
+        ("Divergence", "nats from the policy that acted", "train/approx_kl"),
+        _GRADIENT,
+    )
+}
+
+
 def policy_charts(run: RunRecord) -> list[str]:
     """The learner's losses and values."""
-    charts = (
-        Chart("Policy loss", "Huber loss of the TD error", [Series("latest", run.points("train/loss"))]),
-        Chart("Value", "mean Q of the batch", [Series("latest", run.points("train/q_values"))]),
-        Chart("Gradient", "norm before clipping", [Series("latest", run.points("train/grad_norm"))]),
-    )
-    return [chart_svg(chart) for chart in charts]
+    charts = _LEARNERS.get(run.config.agent.kind, _VALUE_LEARNER)
+    return [chart_svg(Chart(title, unit, [Series("latest", run.points(tag))])) for title, unit, tag in charts]
 
 
 def score_charts(run: RunRecord) -> list[str]:
