@@ -163,9 +163,10 @@ def test_the_schema_lists_every_key_with_a_description() -> None:
     assert by_key["training.real_ratio"].type == "number > 0, <= 1"
     assert by_key["model.gate.mode"].type == "auto | off"
     assert by_key["threads"].type == "int >= 1 or null"
-    assert by_key["agent.kind"][1:3] == ("ddqn | ppo", "ddqn")
+    assert by_key["agent.kind"][1:3] == ("ddqn | sac | ppo", "ddqn")
     assert ("agent.gamma", "agent.kind ddqn") in keys
     assert ("agent.gamma", "agent.kind ppo") in keys
+    assert ("agent.gamma", "agent.kind sac") in keys
     for row in rows:  # every default is a value that its own key takes
         kind = dict([row.when.split()]) if row.when else {}
         load_config([], {"training.real_ratio": "1", **kind, row.key: row.default})
@@ -174,8 +175,8 @@ def test_the_schema_lists_every_key_with_a_description() -> None:
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [
-        ({"agent.kind": "pp0"}, '--agent.kind: expected ddqn | ppo, got "pp0"'),
-        ({"agent.kind": "[1]"}, "--agent.kind: expected ddqn | ppo, got [1]"),
+        ({"agent.kind": "pp0"}, '--agent.kind: expected ddqn | sac | ppo, got "pp0"'),
+        ({"agent.kind": "[1]"}, "--agent.kind: expected ddqn | sac | ppo, got [1]"),
         ({"agent": "3"}, "--agent: expected a group of settings, got 3"),
         ({"agent.gamma": "3"}, "--agent.gamma: expected number > 0, <= 1, got 3"),
         ({**PPO, "agent.gamma": "3"}, "--agent.gamma: expected number > 0, <= 1, got 3"),
@@ -183,7 +184,7 @@ def test_the_schema_lists_every_key_with_a_description() -> None:
         ({**PPO, "agent.gama": "1"}, "--agent.gama: unknown key (did you mean agent.gamma?)"),
         (
             {**PPO, "agent.n_step": "3"},
-            "--agent.n_step: unknown key with agent.kind ppo (it belongs to agent.kind ddqn)",
+            "--agent.n_step: unknown key with agent.kind ppo (it belongs to agent.kind ddqn and agent.kind sac)",
         ),
         (
             {"agent.clip_range": "0.2"},

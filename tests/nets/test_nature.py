@@ -63,7 +63,7 @@ def test_the_actor_critic_begins_orthogonal_nearly_uniform_and_with_biases_of_ze
 
 
 def test_only_uint8_goes_in() -> None:
-    with pytest.raises(ValueError, match=r"\[to_unit_float\] expected uint8"):
+    with pytest.raises(ValueError, match=r"expected uint8 screens, got torch.float32"):
         QNetwork(4, (36, 36), 5)(torch.zeros(1, 4, 36, 36))
 
 
