@@ -184,7 +184,8 @@ def test_the_schema_lists_every_key_with_a_description() -> None:
         ({**PPO, "agent.gama": "1"}, "--agent.gama: unknown key (did you mean agent.gamma?)"),
         (
             {**PPO, "agent.n_step": "3"},
-            "--agent.n_step: unknown key with agent.kind ppo (it belongs to agent.kind ddqn and agent.kind sac)",
+            "--agent.n_step: unknown key with agent.kind ppo "
+            "(it belongs to agent.kind ddqn and agent.kind sac)",
         ),
         (
             {"agent.clip_range": "0.2"},
