@@ -19,7 +19,8 @@ ATARI = [
 ]  # fmt: skip
 PPO = [
     "--config", "ppo", "--env.id", "Catch", "--threads", "1", "--agent.hidden", "32",
-    "--agent.rollout_steps", "32", "--training.total_steps", "6000", "--evaluation.final_episodes", "20", "--log.every", "100",
+    "--agent.rollout_steps", "32", "--training.total_steps", "6000", "--evaluation.final_episodes", "20",
+    "--log.every", "100",
 ]  # fmt: skip
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
