@@ -130,12 +130,15 @@ def _protocol(config: Config, options: GameOptions, judged: FreshGames, others: 
     agent = f"the run's agent (epsilon {options.epsilon:g})"
     mixed = f"half of them by random actions, half by {agent}"
     players = {"mixed": mixed, "random": "by random actions", "agent": f"by {agent}"}[options.players]
-    cut = f", {judged.cut} cut" if judged.cut else ""
     lives = f" in {len(judged.episodes)} episodes" if len(judged.episodes) > judged.whole + judged.cut else ""
     return (
-        f"{protocol_name(config, options.env_id)}, {judged.whole} whole games{cut}{lives}, {players}; "
-        f"thresholds from {others.whole} other games; seed {options.seed}"
+        f"{protocol_name(config, options.env_id)}, {_games(judged)}{lives}, {players}; "
+        f"thresholds from other games: {_games(others)}; seed {options.seed}"
     )
+
+
+def _games(games: FreshGames) -> str:
+    return f"{games.whole} whole games" + (f" and {games.cut} that were cut" if games.cut else "")
 
 
 def _about(loaded: LoadedModel) -> dict[str, Any]:
