@@ -31,11 +31,13 @@ class MixedSampler:
         *,
         context: int = 4,
         beta: float = 0.5,
+        model_n_step: int | None = None,
     ) -> None:
         """`real_ratio` in [0, 1] of `batch_size` rows are real, rounded down, but one at least.
 
         Without a model buffer every row is real. `beta` is the exponent of the importance weights that a
-        prioritised replay gives its rows; imagined rows have weight 1.
+        prioritised replay gives its rows; imagined rows have weight 1. Imagined returns run over
+        `model_n_step` steps of their branch; None: over as many as the real ones.
         """
         if batch_size < 1:
             raise ValueError(f"[MixedSampler] expected batch_size >= 1, got {batch_size}")
@@ -51,6 +53,7 @@ class MixedSampler:
         self._draw_settings: dict[str, Any] = (
             {"beta": beta} if isinstance(replay, PrioritizedReplayBuffer) else {}
         )
+        self.model_n_step = model_n_step
 
     def real_part(self, use_model: bool) -> int:
         """Real rows of the next batch: all of them while the gate is shut or nothing is imagined."""
@@ -75,8 +78,9 @@ class MixedSampler:
         rows = out[:real]
         self.replay.sample(real, n_step, gamma=gamma, context=self.context, out=rows, **self._draw_settings)
         if self.model_buffer is not None and real < self.batch_size:
+            steps = n_step if self.model_n_step is None else self.model_n_step
             self.model_buffer.sample(
-                self.batch_size - real, n_step, gamma=gamma, context=self.context, out=out[real:]
+                self.batch_size - real, steps, gamma=gamma, context=self.context, out=out[real:]
             )
         self.newest_real_rows = real
         self.real_rows += real

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mbpo_fast.models.ensemble import CHANGED_LEVELS
+from mbpo_fast.models.losses import CHANGED_LEVELS
 
 Frames = NDArray[np.uint8]
 Floats = NDArray[np.float32]

@@ -150,6 +150,7 @@ def build(config: Config) -> Parts:
         config.training.batch_size,
         config.training.real_ratio,
         beta=priorities.importance_exponent if priorities else 0.0,
+        model_n_step=config.training.model_n_step,
     )
     collector = Collector(
         env, replay, window=config.early_stopping.window_size, states=world.states if world else None
@@ -199,7 +200,12 @@ def build_world(config: Config, frame_shape: tuple[int, int], num_actions: int) 
         frame_shape=frame_shape,
         seed=config.seed,
     )
-    engine = RolloutEngine(seed=config.seed, stack_size=config.env.frame_stack)
+    engine = RolloutEngine(
+        seed=config.seed,
+        stack_size=config.env.frame_stack,
+        propagation=config.model.propagation,
+        uncertainty=config.model.uncertainty,
+    )
     if config.model.kind == "oracle":
         states = StateStore(config.model.oracle.every)
         oracle = build_oracle(config, states)

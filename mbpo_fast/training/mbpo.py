@@ -17,6 +17,9 @@ from mbpo_fast.training.loop import Loop, Metrics
 from mbpo_fast.training.schedules import Every, Ratio, rollout_length
 from mbpo_fast.training.timer import PhaseTimer
 
+START_CHUNK = 512
+"""Branches rolled out together: with 36 frames of context each, 4096 would fill a gigabyte."""
+
 
 class Trainer(Loop):
     """The loop over built parts."""
