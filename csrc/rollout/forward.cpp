@@ -130,6 +130,7 @@ void Forward::convolve(std::size_t index, const RowBlock& block, std::int64_t i)
   const Register& own = network_.registers()[index];
   const Register& in = network_.registers()[static_cast<std::size_t>(layer.input)];
   const float* from = at(layer.input, i) - layer.padding * (in.line() + in.step);
+  const std::int64_t skipped = layer.option;
   const float* scales = film(index, block, i);
   Epilogue epilogue{scales, scales + own.step, 0, nullptr, 0, 0, layer.activation == Activation::kRelu};
   if (layer.other != kNone) {
@@ -140,8 +141,9 @@ void Forward::convolve(std::size_t index, const RowBlock& block, std::int64_t i)
   float* out = at(static_cast<std::int64_t>(index), i);
   const float* weight = network_.packed(block.member)[index].weight.data();
   if (network_.is_winograd(index)) {
-    network_.kernels().winograd_sum({from, in.line(), in.step, in.step, weight, out, own.line(), own.step,
-                                     own.shape.height, own.shape.width, own.step, epilogue, scratch_.data()});
+    network_.kernels().winograd_sum({from + skipped, in.line(), in.step, in.step - skipped, weight, out,
+                                     own.line(), own.step, own.shape.height, own.shape.width, own.step,
+                                     epilogue, scratch_.data()});
     return;
   }
   network_.kernels().window_sum({from, layer.stride * in.line(), layer.stride * in.step, layer.kernel,

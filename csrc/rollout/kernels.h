@@ -7,7 +7,10 @@
 
 namespace mbpo_fast {
 
-inline constexpr std::int64_t kChannelUnit = 16;   // channels come in multiples of this, but for small inputs
+inline constexpr std::int64_t kChannelUnit = 16;  // channels come in multiples of this, but for small inputs
+constexpr std::int64_t whole_units(std::int64_t channels) {
+  return (channels + kChannelUnit - 1) / kChannelUnit * kChannelUnit;
+}
 inline constexpr std::int64_t kWinogradTile = 3;   // outputs of a tile, a side
 inline constexpr std::int64_t kWinogradPatch = 5;  // inputs of a tile, a side
 inline constexpr std::int64_t kWinogradPoints = kWinogradPatch * kWinogradPatch;
@@ -44,8 +47,13 @@ struct WinogradSum {
   Epilogue epilogue;
   float* scratch;  // winograd_scratch(in_channels) floats
 };
+// Floats from one point's tiles to the next one's. The line between them keeps the points of a tile in
+// different sets of the cache.
+constexpr std::int64_t winograd_plane(std::int64_t channels) {
+  return kWinogradGroup * channels + kChannelUnit;
+}
 constexpr std::int64_t winograd_scratch(std::int64_t in_channels) {
-  return kWinogradPoints * kWinogradGroup * (in_channels + 2 * kChannelUnit);
+  return kWinogradPoints * (winograd_plane(in_channels) + winograd_plane(2 * kChannelUnit));
 }
 
 // u8 frames [frames, height, width] to cells, see LayerKind::kFrames.

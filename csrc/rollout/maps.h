@@ -7,15 +7,42 @@
 namespace mbpo_fast {
 namespace {
 
-// kCell known to the compiler makes a cell's line one load and one store.
-template <int kCell>
 inline void cells_line(const FrameCells& call, const std::uint8_t* newer, const std::uint8_t* older,
                        float scale, float* __restrict out) {
-  const std::int64_t cell = kCell ? kCell : call.cell;
+  const std::int64_t cell = call.cell;
   for (std::int64_t x = 0; x < call.width / cell; ++x) {
     for (std::int64_t i = 0; i < cell; ++i) {
       const int value = newer[x * cell + i], before = older ? older[x * cell + i] : 0;
       out[x * call.out_step + i] = scale * static_cast<float>(value - before);
+    }
+  }
+}
+
+using Bytes16 = std::uint8_t __attribute__((vector_size(16)));
+using Shorts16 = std::int16_t __attribute__((vector_size(32)));
+using Floats4 = float __attribute__((vector_size(16)));
+using Floats16 = float __attribute__((vector_size(64)));
+
+inline Shorts16 load_levels(const std::uint8_t* from) {
+  Bytes16 bytes;
+  __builtin_memcpy(&bytes, from, sizeof bytes);
+  return __builtin_convertvector(bytes, Shorts16);
+}
+
+// Cells of four pixels, four cells at a time; the last four move left to end with the line.
+inline void cells_line_by_four(const FrameCells& call, const std::uint8_t* newer, const std::uint8_t* older,
+                               float scale, float* __restrict out) {
+  for (std::int64_t next = 0; next < call.width; next += 16) {
+    const std::int64_t x = at_most(next, call.width - 16);
+    Shorts16 levels = load_levels(newer + x);
+    if (older) levels -= load_levels(older + x);
+    const Floats16 values = __builtin_convertvector(levels, Floats16) * scale;
+    float* to = out + x / 4 * call.out_step;
+#pragma GCC unroll 4
+    for (int part = 0; part < 4; ++part) {
+      const Floats4 four = {values[4 * part], values[4 * part + 1], values[4 * part + 2],
+                            values[4 * part + 3]};
+      __builtin_memcpy(to + part * call.out_step, &four, sizeof four);
     }
   }
 }
@@ -26,11 +53,8 @@ inline void cells_of_frame(const FrameCells& call, const std::uint8_t* newer, co
     const std::int64_t y = line / call.cell, from = line * call.width;
     float* out = call.out + y * call.out_line + channel + line % call.cell * call.cell;
     const std::uint8_t* before = older ? older + from : nullptr;
-    if (call.cell == 4) {
-      cells_line<4>(call, newer + from, before, scale, out);
-    } else {
-      cells_line<0>(call, newer + from, before, scale, out);
-    }
+    const auto kernel = call.cell == 4 && call.width >= 16 ? cells_line_by_four : cells_line;
+    kernel(call, newer + from, before, scale, out);
   }
 }
 

@@ -1,11 +1,11 @@
 #include "rollout/network.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include "core/check.h"
 #include "rollout/kernels.h"
+#include "rollout/pack.h"
 
 namespace mbpo_fast {
 
@@ -14,10 +14,6 @@ namespace {
 constexpr std::int64_t kMaxSide = 1 << 14;
 constexpr std::int64_t kMaxChannels = 1 << 20;
 constexpr std::int64_t kMaxFloats = std::int64_t{1} << 28;  // of one register, 1 GiB
-
-std::int64_t rounded(std::int64_t channels) {
-  return (channels + kChannelUnit - 1) / kChannelUnit * kChannelUnit;
-}
 
 std::int64_t ceil_div(std::int64_t value, std::int64_t by) {
   return (value + by - 1) / by;
@@ -60,10 +56,6 @@ void check_fields(const char* op, std::size_t index, const Layer& layer) {
              text(layer.kernel, ", ", layer.stride, ", ", layer.padding));
 }
 
-// G of F(3, 3) at the points 0, 1, -1, 2 and infinity: the rows that turn three weights into five.
-constexpr std::array<std::array<double, 3>, 5> kWeightPoints = {
-    {{0.5, 0, 0}, {-0.5, -0.5, -0.5}, {-1.0 / 6, 1.0 / 6, -1.0 / 6}, {1.0 / 6, 1.0 / 3, 2.0 / 3}, {0, 0, 1}}};
-
 }  // namespace
 
 Network::Network(const char* op, std::span<const std::int64_t> table, std::span<const float> weights,
@@ -96,7 +88,7 @@ Network::Network(const char* op, std::span<const std::int64_t> table, std::span<
   for (std::int64_t member = 0; member < members; ++member) {
     const float* own = weights.data() + member * weights_per_member_;
     for (std::size_t i = 0; i < layers_.size(); ++i) {
-      packed_[static_cast<std::size_t>(member)].push_back(pack(i, own));
+      packed_[static_cast<std::size_t>(member)].push_back(pack_layer(*this, i, own));
     }
   }
 }
@@ -122,6 +114,9 @@ Shape Network::shape_of(std::size_t index) const {
     case LayerKind::kConvolution: {
       const std::int64_t height = in.height + 2 * layer.padding - layer.kernel;
       const std::int64_t width = in.width + 2 * layer.padding - layer.kernel;
+      MBPO_CHECK(layer.option >= 0 && layer.option < in.channels && layer.option % kChannelUnit == 0, op_,
+                 what(text("that skips a multiple of 16 below ", in.channels, " channels").c_str()),
+                 layer.option);
       MBPO_CHECK(height >= 0 && width >= 0, op_, what("with a kernel inside its input"),
                  text(layer.kernel, " on ", shape_text(in), " padded by ", layer.padding));
       out = {height / layer.stride + 1, width / layer.stride + 1, layer.channels};
@@ -184,7 +179,7 @@ void Network::check_weights(std::size_t index) const {
       return check_range(index, "scales", layer.weight, 2);
     case LayerKind::kConvolution:
       check_range(index, "weight", layer.weight,
-                  checked_product(op_, {out, layer.kernel, layer.kernel, in.channels}));
+                  checked_product(op_, {out, layer.kernel, layer.kernel, in.channels - layer.option}));
       check_range(index, "bias", layer.bias, out);
       break;
     case LayerKind::kLinear:
@@ -229,7 +224,7 @@ void Network::place_registers() {
     Register& own = registers_[i];
     const std::int64_t channels = own.shape.channels;
     const bool packs = layer.kind == LayerKind::kFrames || layer.kind == LayerKind::kDepthToSpace;
-    own.step = packs && channels < kChannelUnit ? channels : rounded(channels);
+    own.step = packs && channels < kChannelUnit ? channels : whole_units(channels);
     if (layer.kind == LayerKind::kNorm || layer.kind == LayerKind::kActivation) {
       own.step = registers_[static_cast<std::size_t>(layer.input)].step;
     }
@@ -264,77 +259,13 @@ void Network::place_registers() {
   }
 }
 
-PackedLayer Network::pack(std::size_t index, const float* weights) const {
-  const Layer& layer = layers_[index];
-  PackedLayer packed;
-  const auto floats = [](std::int64_t count) { return std::vector<float>(static_cast<std::size_t>(count)); };
-  if (layer.kind == LayerKind::kFrames || layer.kind == LayerKind::kExpectation) {
-    const std::int64_t count = layer.kind == LayerKind::kFrames ? 2 : layer.option;
-    packed.weight.assign(weights + layer.weight, weights + layer.weight + count);
-  }
-  if (!has_film(layer.kind)) return packed;
-  const std::int64_t out = layer.channels, stored = std::max(rounded(out), registers_[index].step);
-  const bool is_norm = layer.kind == LayerKind::kNorm;
-  // Films by action: [A or 1, (scale, shift), stored]. A sum's bias goes through the film with it.
-  const std::int64_t films = layer.film == kNone ? 1 : input_.actions;
-  packed.film = floats(films * 2 * stored);
-  for (std::int64_t a = 0; a < films; ++a) {
-    for (std::int64_t c = 0; c < out; ++c) {
-      const float* film = layer.film == kNone ? nullptr : weights + layer.film + a * out + c;
-      const float scale = film ? 1.0f + film[0] : 1.0f, shift = film ? film[films * out] : 0.0f;
-      float* to = packed.film.data() + 2 * a * stored + c;
-      to[0] = scale;
-      to[stored] = is_norm ? shift : weights[layer.bias + c] * scale + shift;
-    }
-  }
-  if (is_norm) {
-    packed.weight = floats(stored), packed.bias = floats(stored);
-    std::copy_n(weights + layer.weight, out, packed.weight.begin());
-    std::copy_n(weights + layer.bias, out, packed.bias.begin());
-    return packed;
-  }
-  const Register& in = registers_[static_cast<std::size_t>(layer.input)];
-  const bool is_linear = layer.kind == LayerKind::kLinear, winograd = is_winograd(index);
-  const std::int64_t lines = is_linear ? in.shape.height : layer.kernel;
-  const std::int64_t columns = is_linear ? in.shape.width : layer.kernel;
-  const std::int64_t terms = (winograd ? kWinogradPoints : lines * columns) * in.step;
-  packed.weight = floats(terms * stored);
-  const auto place = [&](std::int64_t term, std::int64_t channel) -> float& {
-    const std::int64_t block = channel / kernels_.block * kernels_.block;
-    const std::int64_t wide = std::min(kernels_.block, stored - block);
-    return packed.weight[static_cast<std::size_t>(block * terms + term * wide + channel - block)];
-  };
-  for (std::int64_t o = 0; o < out; ++o) {
-    for (std::int64_t c = 0; c < in.shape.channels; ++c) {
-      const auto weight = [&](std::int64_t y, std::int64_t x) {
-        return weights[layer.weight + ((o * lines + y) * columns + x) * in.shape.channels + c];
-      };
-      for (std::int64_t y = 0; y < lines && !winograd; ++y) {
-        for (std::int64_t x = 0; x < columns; ++x) place((y * columns + x) * in.step + c, o) = weight(y, x);
-      }
-      for (std::int64_t f = 0; f < kWinogradPoints && winograd; ++f) {
-        double sum = 0.0;
-        for (std::int64_t y = 0; y < 3; ++y) {
-          for (std::int64_t x = 0; x < 3; ++x) {
-            const auto points = [](std::int64_t p) { return kWeightPoints[static_cast<std::size_t>(p)]; };
-            sum += points(f / 5)[static_cast<std::size_t>(y)] * points(f % 5)[static_cast<std::size_t>(x)] *
-                   static_cast<double>(weight(y, x));
-          }
-        }
-        place(f * in.step + c, o) = static_cast<float>(sum);
-      }
-    }
-  }
-  return packed;
-}
-
 std::int64_t Network::multiplications() const {
   std::int64_t total = 0;
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];
     if (layer.input == kNone) continue;
     const Shape& in = registers_[static_cast<std::size_t>(layer.input)].shape;
-    const std::int64_t window = layer.kernel * layer.kernel * in.channels;
+    const std::int64_t window = layer.kernel * layer.kernel * (in.channels - layer.option);
     if (layer.kind == LayerKind::kConvolution) total += registers_[i].shape.size() * window;
     if (layer.kind == LayerKind::kLinear) total += layer.channels * in.size();
   }

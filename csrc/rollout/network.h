@@ -9,7 +9,8 @@
 //   i
 //                 is pixel i of the cell in frame f. weight [2] = (s, d). option 0: s * pixel. option 1: d *
 //                 the differences of neighbouring frames, then s * the newest frame.
-//   kConvolution  weight [channels, kernel, kernel, c], stride, zero padding, bias
+//   kConvolution  weight [channels, kernel, kernel, c - option], stride, zero padding, bias: over the input's
+//                 channels from `option` on, a multiple of 16
 //   kLinear       weight [channels, h, w, c], bias: the whole map to a vector
 //   kNorm         group normalisation (Wu and He 2018), option = groups, eps 1e-5; weight [c], bias [c]
 //   kActivation   the activation alone
@@ -118,7 +119,6 @@ class Network {
   void check_weights(std::size_t index) const;
   void check_range(std::size_t index, const char* what, std::int64_t offset, std::int64_t count) const;
   void place_registers();
-  PackedLayer pack(std::size_t index, const float* weights) const;
 
   const char* op_;
   NetworkInput input_;

@@ -26,9 +26,10 @@ inline void from_points(const Vector (&m)[5], Vector (&y)[3]) {
   y[2] = sum + (twice + twice) + m[4];
 }
 
-// The patch whose first pixel is `in`, for all input channels: points[25][kWinogradGroup][in_channels].
+// The patch whose first pixel is `in`, for all input channels: points[25][kWinogradGroup][in_channels],
+// with the gaps of winograd_plane().
 inline void transform_patch(const WinogradSum& call, const float* in, float* points) {
-  const std::int64_t plane = kWinogradGroup * call.in_channels;
+  const std::int64_t plane = winograd_plane(call.in_channels);
   for (std::int64_t c = 0; c < call.in_channels; c += kLanes) {
     Vector rows[5][5];
     for (int y = 0; y < 5; ++y) {
@@ -78,7 +79,7 @@ inline Tile tile_at(const WinogradSum& call, std::int64_t index) {
 // One tile's products back to 3x3 outputs; products [25][kWinogradGroup][kUnits * kChannelUnit].
 template <int kUnits>
 inline void write_tile(const WinogradSum& call, Tile tile, std::int64_t channel, const float* products) {
-  constexpr std::int64_t plane = kWinogradGroup * kUnits * kChannelUnit;
+  constexpr std::int64_t plane = winograd_plane(kUnits * kChannelUnit);
   const Epilogue& epilogue = call.epilogue;
   const std::int64_t height = at_most(call.height - tile.y, kWinogradTile);
   const std::int64_t width = at_most(call.width - tile.x, kWinogradTile);
@@ -112,7 +113,7 @@ void winograd_sum(const WinogradSum& call) {
   const std::int64_t tiles = ((call.height + kWinogradTile - 1) / kWinogradTile) *
                              ((call.width + kWinogradTile - 1) / kWinogradTile);
   float* const points = call.scratch;
-  float* const sums = points + kWinogradPoints * kWinogradGroup * call.in_channels;
+  float* const sums = points + kWinogradPoints * winograd_plane(call.in_channels);
   for (std::int64_t first = 0; first < tiles; first += kWinogradGroup) {
     const std::int64_t count = at_most(tiles - first, kWinogradGroup);
     for (std::int64_t t = 0; t < count; ++t) {
@@ -122,9 +123,9 @@ void winograd_sum(const WinogradSum& call) {
     }
     const auto block = [&]<int kUnits>(std::int64_t channel, const float* weight) {
       for (std::int64_t f = 0; f < kWinogradPoints; ++f) {
-        products<kUnits>(call, points + f * kWinogradGroup * call.in_channels,
+        products<kUnits>(call, points + f * winograd_plane(call.in_channels),
                          weight + f * call.in_channels * kUnits * kChannelUnit,
-                         sums + f * kWinogradGroup * kUnits * kChannelUnit);
+                         sums + f * winograd_plane(kUnits * kChannelUnit));
       }
       for (std::int64_t t = 0; t < count; ++t) {
         write_tile<kUnits>(call, tile_at(call, first + t), channel, sums + t * kUnits * kChannelUnit);

@@ -114,9 +114,12 @@ class DDQN:
     @torch.no_grad()
     def q_values(self, obs: Tensor) -> Tensor:
         """Values f32 [B, A] by the network that acts; obs u8 [B, S, h, w]."""
-        net = self.target if self.config.act_with_target else self.online
-        q_values: Tensor = net(obs.to(self.device))
+        q_values: Tensor = self.policy_network()(obs.to(self.device))
         return q_values
+
+    def policy_network(self) -> QNetwork:
+        """The network that acts."""
+        return self.target if self.config.act_with_target else self.online
 
     def act(
         self, obs: NDArray[np.uint8], epsilon: float, *, seed: int, stream: Stream, step: int
@@ -198,8 +201,7 @@ class DDQN:
 
     def policy_state_dict(self) -> dict[str, Tensor]:
         """Weights of the network that acts: all that a frozen policy needs."""
-        acting = self.target if self.config.act_with_target else self.online
-        return dict(acting.state_dict())
+        return dict(self.policy_network().state_dict())
 
     def load_policy_state_dict(self, weights: Mapping[str, Tensor]) -> None:
         """Inverse of `policy_state_dict`, to act and not to learn on; RuntimeError for other weights."""

@@ -1,4 +1,4 @@
-"""Imagined rollouts in torch: the readable form of what the fused kernel will do, with the core's draws."""
+"""Imagined rollouts in torch: the readable form and the spec of the fused kernel, with the core's draws."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -52,6 +52,8 @@ class BranchBuffer(Protocol):
 
 class RolloutEngine:
     """Branches from real states under the current policy (Janner et al. 2019, algorithm 2, lines 7-9)."""
+
+    backend = "torch"
 
     def __init__(self, *, seed: int, stack_size: int = 4) -> None:
         self.seed = seed

@@ -67,9 +67,14 @@ class NetworkBuilder:
         film: Film | None = None,
         add: int = NONE,
         relu: bool = False,
+        first: int = 0,
     ) -> int:
-        """Weight [O, I, k, k] and bias [O]; then the film, the register `add`, the activation."""
+        """Weight [O, I, k, k] and bias [O]; then the film, the register `add`, the activation.
+
+        The input's channels before `first`, a multiple of 16, are left out.
+        """
         height, width, channels = self._shape(x)
+        channels -= first
         out, kernel = _out_channels(weight, 4), np.shape(weight)[-1]
         weights = self._store(weight, "weight", (out, channels, kernel, kernel), (0, 2, 3, 1))
         sides = ((side + 2 * padding - kernel) // stride + 1 for side in (height, width))
@@ -86,6 +91,7 @@ class NetworkBuilder:
             weight=weights,
             bias=self._store(bias, "bias", (out,)),
             film=self._film(film, out),
+            option=first,
         )
 
     def transposed_convolution(
@@ -93,8 +99,8 @@ class NetworkBuilder:
     ) -> int:
         """Weight [I, O, k, k] with k a multiple of `stride`, no padding, bias [O].
 
-        As a convolution that gives every pixel of a stride x stride cell a channel, then depth-to-space, which
-        `cells` leaves out.
+        As a convolution that gives every pixel of a stride x stride cell a channel, then depth-to-space;
+        `cells` leaves that out.
         """
         channels, out, kernel = self._shape(x)[2], _out_channels(weight, 4, 1), np.shape(weight)[-1]
         if np.shape(weight)[0] != channels or kernel % stride:

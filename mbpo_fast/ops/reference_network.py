@@ -54,6 +54,7 @@ def _frames(layer: dict[str, int], weights: Doubles, x: Doubles) -> Doubles:
 
 def _convolution(layer: dict[str, int], weights: Doubles, x: Doubles) -> Doubles:
     out, k, pad = layer["channels"], layer["kernel"], layer["padding"]
+    x = x[..., layer["option"] :]
     shape = (out, k, k, x.shape[-1])
     weight = weights[layer["weight"] :][: np.prod(shape)].reshape(shape)
     padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
@@ -77,14 +78,14 @@ def _norm(layer: dict[str, int], weights: Doubles, x: Doubles) -> Doubles:
     return scaled.reshape(x.shape) * gain + bias
 
 
-def _pool(layer: dict[str, int], weights: Doubles, x: Doubles) -> Doubles:
+def _pool(layer: dict[str, int], _: Doubles, x: Doubles) -> Doubles:
     most = x.max(axis=(1, 2), keepdims=True)
     if layer["option"] == 0:
         return x.mean(axis=(1, 2), keepdims=True)
     return most if layer["option"] == 1 else most + np.log(np.exp(x - most).mean(axis=(1, 2), keepdims=True))
 
 
-def _depth_to_space(layer: dict[str, int], weights: Doubles, x: Doubles) -> Doubles:
+def _depth_to_space(layer: dict[str, int], _: Doubles, x: Doubles) -> Doubles:
     batch, height, width, channels = x.shape
     k = layer["kernel"]
     cells = x.reshape(batch, height, width, channels // k**2, k, k).transpose(0, 1, 4, 2, 5, 3)
@@ -104,7 +105,7 @@ _LAYERS = {
     "convolution": _convolution,
     "linear": _linear,
     "norm": _norm,
-    "activation": lambda layer, weights, x: x,
+    "activation": lambda *arguments: arguments[-1],
     "pool": _pool,
     "depth_to_space": _depth_to_space,
     "expectation": _expectation,

@@ -11,7 +11,14 @@ from mbpo_fast.config import Config
 from mbpo_fast.data import MixedSampler, ModelBuffer, ReplayBuffer
 from mbpo_fast.envs import GameVectorEnv, make_vec
 from mbpo_fast.errors import UsageError
-from mbpo_fast.models import Gate, ModelTrainer, RolloutEngine, WorldModel
+from mbpo_fast.models import (
+    FusedRolloutEngine,
+    Gate,
+    ModelTrainer,
+    RolloutEngine,
+    WorldModel,
+    make_rollout_engine,
+)
 from mbpo_fast.training.collect import Collector
 from mbpo_fast.training.schedules import longest_rollout
 
@@ -25,7 +32,7 @@ class ModelParts:
 
     model: WorldModel
     trainer: ModelTrainer
-    engine: RolloutEngine
+    engine: RolloutEngine | FusedRolloutEngine
     buffer: ModelBuffer
     gate: Gate
 
@@ -131,9 +138,7 @@ def build(config: Config) -> Parts:
         seed=config.seed,
         holdout_ratio=config.model.holdout_ratio if config.training.real_ratio < 1 else 0.0,
     )
-    world = (
-        build_world(config, (height, width), agent.num_actions) if config.training.real_ratio < 1 else None
-    )
+    world = build_world(config, (height, width), agent) if config.training.real_ratio < 1 else None
     sampler = MixedSampler(
         replay, world.buffer if world else None, config.training.batch_size, config.training.real_ratio
     )
@@ -141,12 +146,12 @@ def build(config: Config) -> Parts:
     return Parts(config, collector, replay, agent, sampler, world)
 
 
-def build_world(config: Config, frame_shape: tuple[int, int], num_actions: int) -> ModelParts:
+def build_world(config: Config, frame_shape: tuple[int, int], agent: DDQN) -> ModelParts:
     """The world model with everything around it."""
     model = WorldModel(
         config.model,
         frame_shape=frame_shape,
-        num_actions=num_actions,
+        num_actions=agent.num_actions,
         seed=config.seed,
         device=pick_device(config.device),
         threads=thread_count(config),
@@ -159,7 +164,15 @@ def build_world(config: Config, frame_shape: tuple[int, int], num_actions: int) 
         frame_shape=frame_shape,
         seed=config.seed,
     )
-    engine = RolloutEngine(seed=config.seed, stack_size=config.env.frame_stack)
+    engine = make_rollout_engine(
+        config.rollout,
+        agent,
+        model,
+        seed=config.seed,
+        stack_size=config.env.frame_stack,
+        frame_shape=frame_shape,
+        threads=thread_count(config),
+    )
     return ModelParts(model, ModelTrainer(model, seed=config.seed), engine, buffer, Gate(config.model.gate))
 
 
@@ -188,7 +201,7 @@ def describe_networks(config: Config) -> list[dict[str, str]]:
         )
     ]
     if config.training.real_ratio < 1:
-        model = build_world(config, (shape[1], shape[2]), agent.num_actions).model
+        model = build_world(config, (shape[1], shape[2]), agent).model
         members, context = config.model.ensemble_size, config.model.context
         probe = torch.zeros(1, context, *shape[1:], dtype=torch.uint8)
         frame, _, _ = model.predict(probe, torch.zeros(1, dtype=torch.int64), 0)

@@ -1,4 +1,4 @@
-"""Layer lists beside their NumPy spec, on every instruction set; no torch here, so that sanitizers can run it."""
+"""Layer lists beside their NumPy spec, on every instruction set; no torch here, for the sanitizers."""
 
 from collections.abc import Callable, Iterator
 
@@ -61,6 +61,10 @@ def frames_differences(m: Maker) -> list[int]:
 def convolutions(m: Maker) -> list[int]:
     x = m.net.frames(4, cell=2)
     outs = [x]
+    wide = m.conv(x, 40, 1)
+    for kernel, stride in [(3, 1), (3, 2), (1, 1)]:
+        weight = m.normal(6, 40 - 16, kernel, kernel, scale=0.1)
+        outs.append(m.net.convolution(wide, weight, m.normal(6), stride=stride, padding=1, first=16))
     for out, kernel, settings in [
         (16, 1, {}),
         (5, 2, {"relu": True}),
@@ -152,7 +156,7 @@ def batch(rows: int, members: int, context: int = 5, frame: tuple[int, int] = (2
 @pytest.mark.parametrize(("rows", "members"), [(1, 1), (7, 2), (19, 5)])
 def test_layers_equal_their_spec(layers: Callable, rows: int, members: int) -> None:
     makers = [Maker(seed) for seed in range(members)]
-    outputs = [layers(maker) for maker in makers][0]
+    outputs = [layers(maker) for maker in makers][-1]
     packed = PackedNetwork([maker.net for maker in makers], outputs)
     context, action, member = batch(rows, members)
     ours = packed(context, action, member, _core.ThreadPool(2))
@@ -164,7 +168,7 @@ def test_layers_equal_their_spec(layers: Callable, rows: int, members: int) -> N
         spec = run_network(table, weights, context[drawn], action[drawn], ACTIONS)
         for register, values in zip(outputs, ours, strict=True):
             expected = spec[register]
-            # Sums of some hundred float32 products, through a few layers; Winograd's points cost two more bits.
+            # Sums of some hundred float32 products, through a few layers; Winograd costs two bits.
             bound = 2e-5 * np.abs(expected).max() + 1e-6
             assert np.abs(values[drawn] - expected).max() <= bound
 
@@ -212,6 +216,8 @@ BAD_TABLES = [
     ({"channels": 0}, r"1 to 2\*\*20 channels, got 0"),
     ({"kernel": 6}, r"a kernel inside its input, got 6 on \[5,7,32\] padded by 0"),
     ({"stride": 0}, r"stride >= 1"),
+    ({"option": 8}, r"skips a multiple of 16 below 32 channels, got 8"),
+    ({"option": 32}, r"skips a multiple of 16 below 32 channels, got 32"),
     ({"padding": -1}, r"padding >= 0"),
     ({"activation": 2}, r"activation 0 \(none\) or 1 \(relu\), got 2"),
     ({"weight": 100}, r"layer 1's weight within 2892 weights, got offset 100"),
