@@ -53,6 +53,7 @@ class FusedRolloutEngine:
     def __init__(self, *, seed: int, threads: int = 1) -> None:
         self.seed = seed
         self.steps = 0
+        self.description = f"fused on the CPU ({_core.isa()}, {threads} threads)"
         self._pool = _core.ThreadPool(threads)
 
     def run(
@@ -111,11 +112,13 @@ def make_rollout_engine(
         raise UsageError(
             "rollout.backend: expected an engine of this build, got cuda; use cpu, torch or auto"
         )
+    if config.backend == "torch":
+        return RolloutEngine(seed=seed, stack_size=stack_size)
     obstacle = _obstacle(policy, [model.members[0]], frame_shape, model)
     if config.backend == "cpu" and obstacle:
         raise UsageError(f"rollout.backend: cpu cannot run these networks; use torch or auto: {obstacle}")
-    if config.backend == "torch" or obstacle:
-        return RolloutEngine(seed=seed, stack_size=stack_size)
+    if obstacle:
+        return RolloutEngine(seed=seed, stack_size=stack_size, reason=obstacle)
     return FusedRolloutEngine(seed=seed, threads=threads)
 
 

@@ -55,8 +55,10 @@ class RolloutEngine:
 
     backend = "torch"
 
-    def __init__(self, *, seed: int, stack_size: int = 4) -> None:
+    def __init__(self, *, seed: int, stack_size: int = 4, reason: str = "") -> None:
+        """`reason`: why not the fused engine, for people."""
         self.seed = seed
+        self.description = f"torch ({reason})" if reason else "torch"
         self.stack_size = stack_size
         self.steps = 0
 

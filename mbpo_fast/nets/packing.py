@@ -20,7 +20,8 @@ def pack_policy(net: nn.Module, frame_shape: tuple[int, int]) -> PackedNetwork:
     """
     if not isinstance(net, QNetwork):
         raise ValueError(f"[rollout] expected a policy QNetwork, got {type(net).__name__}")
-    builder = NetworkBuilder(net.encoder.convs[0].in_channels, frame_shape, net.advantage.out_features)
+    first: Any = net.encoder.convs[0]
+    builder = NetworkBuilder(first.in_channels, frame_shape, net.advantage.out_features)
     return PackedNetwork([builder], [_pack_q_network(net, builder)])
 
 

@@ -79,10 +79,11 @@ def _norm(layer: dict[str, int], weights: Doubles, x: Doubles) -> Doubles:
 
 
 def _pool(layer: dict[str, int], _: Doubles, x: Doubles) -> Doubles:
-    most = x.max(axis=(1, 2), keepdims=True)
-    if layer["option"] == 0:
-        return x.mean(axis=(1, 2), keepdims=True)
-    return most if layer["option"] == 1 else most + np.log(np.exp(x - most).mean(axis=(1, 2), keepdims=True))
+    most: Doubles = x.max(axis=(1, 2), keepdims=True)
+    mean: Doubles = x.mean(axis=(1, 2), keepdims=True)
+    soft: Doubles = most + np.log(np.exp(x - most).mean(axis=(1, 2), keepdims=True))
+    pooled: Doubles = (mean, most, soft)[layer["option"]]
+    return pooled
 
 
 def _depth_to_space(layer: dict[str, int], _: Doubles, x: Doubles) -> Doubles:

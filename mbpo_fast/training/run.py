@@ -128,6 +128,8 @@ class _Run:
     def _execute(self) -> int:
         with Progress(self.config, start=self.parts.collector.env_steps) as progress, self._signals():
             self.progress = progress
+            if self.parts.world is not None:
+                progress.say(f"rollouts: {self.parts.world.engine.description}")
             verdict = self.trainer.train(
                 on_log=self._log,
                 on_save=self._save,

@@ -353,6 +353,7 @@ def test_the_backend_that_is_asked_for_is_used_or_refused() -> None:
         make("cuda")
     unknown = world(1, **MODEL)
     unknown.members = torch.nn.ModuleList([torch.nn.Linear(2, 2)])
-    assert make("auto", unknown).backend == "torch"
+    assert make("auto", unknown).description.startswith("torch ([rollout] expected a world model of")
+    assert make("auto").description.startswith("fused on the CPU")
     with pytest.raises(UsageError, match=r"use torch or auto: .*GridNet, NatureNet, got Linear"):
         make("cpu", unknown)
