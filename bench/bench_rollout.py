@@ -1,7 +1,8 @@
 """Imagined rollouts, B rows of H steps by E members on two threads, beside the same networks in torch.
 
-The peers are the best of torch's own options, tried one by one first: layout, precision, compiled or not, threads
-inside operations or members side by side. `MBPO_FAST_BENCH_THREADS` changes the number of threads.
+The peers are the best of torch's own options, tried one by one first: layout, precision, compiled or not,
+threads inside operations or members side by side. `MBPO_FAST_BENCH_THREADS` changes the number of threads,
+`MBPO_FAST_BENCH_COMPILE=0` leaves out what is compiled, which takes minutes.
 """
 
 import itertools
@@ -23,6 +24,7 @@ from mbpo_fast.models import FusedRolloutEngine, ModelConfig, RolloutEngine, Wor
 
 ROWS, HORIZON, MEMBERS, ACTIONS, SIDE = 256, 5, 5, 6, 84
 THREADS = int(os.environ.get("MBPO_FAST_BENCH_THREADS", "2"))
+COMPILE = os.environ.get("MBPO_FAST_BENCH_COMPILE", "1") != "0"
 TRIAL_ROWS = 64
 
 
@@ -103,6 +105,7 @@ def _set_heads(members: nn.ModuleList) -> None:
         torch.manual_seed(0)
         for net in members:
             net.head.weight.normal_(0, 0.05)
+            net.head.bias.zero_()
 
 
 def roll_out(engine: Any, parts: Parts, rows: int, horizon: int) -> dict[str, np.ndarray]:
@@ -118,7 +121,7 @@ def _check(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray], exact: bo
     assert np.array_equal(ours["member"][:, 0], theirs["member"][:, 0])
     apart = np.abs(ours["frame"][:, 4].astype(int) - theirs["frame"][:, 4].astype(int))
     assert (ours["action"][:, 0] == theirs["action"][:, 0]).mean() > (0.99 if exact else 0.8)
-    assert (apart > 1).mean() < (1e-4 if exact else 0.05)
+    assert (apart > 1).mean() < (1e-4 if exact else 0.1)
 
 
 @pytest.fixture(scope="session")
@@ -145,7 +148,7 @@ def _fastest(impl: str) -> Parts:
     timed: list[tuple[float, str, Parts]] = []
     for flags in itertools.product((False, True), repeat=4):
         options = Options(*flags)
-        if options.compiled and options.side_by_side:
+        if options.compiled and (options.side_by_side or not COMPILE):
             continue  # a compiled network is called from one thread
         parts = Parts(options)
         _check(spec, roll_out(ENGINES[impl](), parts, TRIAL_ROWS, 1), exact=not options.bf16)
@@ -157,6 +160,7 @@ def _fastest(impl: str) -> Parts:
     return min(timed, key=lambda entry: entry[0])[2]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own
 @pytest.mark.benchmark(group="ensemble_rollout")
 @pytest.mark.parametrize("impl", ENGINES)
 def test_ensemble_rollout(

@@ -40,43 +40,47 @@ struct Terms {
   std::int64_t lines, columns, first, given, step;
 };
 
-// term(t, o) for the t-th input of output channel o; blocks of output channels side by side.
-template <class Term>
-std::vector<float> pack_blocks(std::int64_t out, std::int64_t terms, std::int64_t wide, Term term) {
+// Blocks of output channels, each [terms, wide]. place(o, to, width) writes the terms of output channel o to
+// to[t * width].
+template <class Place>
+std::vector<float> pack_blocks(std::int64_t out, std::int64_t terms, std::int64_t wide, Place place) {
   const std::int64_t stored = whole_units(out);
   std::vector<float> packed = zeros(terms * stored);
-  for (std::int64_t block = 0; block < stored; block += wide) {
-    const std::int64_t width = std::min(wide, stored - block), used = std::min(wide, out - block);
-    for (std::int64_t o = 0; o < used; ++o) {
-      float* to = packed.data() + block * terms + o;
-      for (std::int64_t t = 0; t < terms; ++t) to[t * width] = term(t, block + o);
-    }
+  for (std::int64_t o = 0; o < out; ++o) {
+    const std::int64_t block = o / wide * wide;
+    place(o, packed.data() + block * terms + o - block, std::min(wide, stored - block));
   }
   return packed;
 }
 
 std::vector<float> pack_windows(const Terms& in, std::int64_t out, std::int64_t block, const float* weights) {
   const std::int64_t cells = in.lines * in.columns;
-  return pack_blocks(out, cells * in.step, block, [&](std::int64_t term, std::int64_t o) {
-    const std::int64_t cell = term / in.step, c = term % in.step - in.first;
-    return c < 0 || c >= in.given ? 0.0f : weights[(o * cells + cell) * in.given + c];
+  return pack_blocks(out, cells * in.step, block, [&](std::int64_t o, float* to, std::int64_t width) {
+    const float* from = weights + o * cells * in.given;
+    for (std::int64_t cell = 0; cell < cells; ++cell) {
+      float* terms = to + (cell * in.step + in.first) * width;
+      for (std::int64_t c = 0; c < in.given; ++c) terms[c * width] = *from++;
+    }
   });
 }
 
 std::vector<float> pack_winograd(const Terms& in, std::int64_t out, std::int64_t block,
                                  const float* weights) {
   const std::int64_t step = in.step - in.first;
-  return pack_blocks(out, kWinogradPoints * step, block, [&](std::int64_t term, std::int64_t o) {
-    const std::int64_t point = term / step, c = term % step;
-    if (c >= in.given) return 0.0f;
-    const auto& rows = kWeightPoints[static_cast<std::size_t>(point / kWinogradPatch)];
-    const auto& columns = kWeightPoints[static_cast<std::size_t>(point % kWinogradPatch)];
-    double sum = 0.0;
-    for (std::size_t cell = 0; cell < 9; ++cell) {
-      const float weight = weights[(o * 9 + static_cast<std::int64_t>(cell)) * in.given + c];
-      sum += rows[cell / 3] * columns[cell % 3] * static_cast<double>(weight);
+  return pack_blocks(out, kWinogradPoints * step, block, [&](std::int64_t o, float* to, std::int64_t width) {
+    const float* from = weights + o * 9 * in.given;
+    for (std::int64_t point = 0; point < kWinogradPoints; ++point) {
+      const auto& rows = kWeightPoints[static_cast<std::size_t>(point / kWinogradPatch)];
+      const auto& columns = kWeightPoints[static_cast<std::size_t>(point % kWinogradPatch)];
+      for (std::int64_t c = 0; c < in.given; ++c) {
+        double sum = 0.0;
+        for (std::size_t cell = 0; cell < 9; ++cell) {
+          const float weight = from[static_cast<std::int64_t>(cell) * in.given + c];
+          sum += rows[cell / 3] * columns[cell % 3] * static_cast<double>(weight);
+        }
+        to[(point * step + c) * width] = static_cast<float>(sum);
+      }
     }
-    return static_cast<float>(sum);
   });
 }
 

@@ -75,7 +75,8 @@ def _norm(layer: dict[str, int], weights: Doubles, x: Doubles) -> Doubles:
     centred = grouped - grouped.mean(axis=(1, 2, 4), keepdims=True)
     scaled = centred / np.sqrt(centred.var(axis=(1, 2, 4), keepdims=True) + 1e-5)
     gain, bias = (weights[layer[name] : layer[name] + x.shape[-1]] for name in ("weight", "bias"))
-    return scaled.reshape(x.shape) * gain + bias
+    normalised: Doubles = scaled.reshape(x.shape) * gain + bias
+    return normalised
 
 
 def _pool(layer: dict[str, int], _: Doubles, x: Doubles) -> Doubles:
