@@ -12,7 +12,9 @@ import numpy.typing
 __all__: list[str] = [
     "BranchRing",
     "FrameRing",
+    "Network",
     "SumTree",
+    "ThreadPool",
     "isa",
     "isas",
     "look_up_gray",
@@ -21,6 +23,7 @@ __all__: list[str] = [
     "random_uniform",
     "random_words",
     "random_words_at",
+    "rollout",
     "use_isa",
 ]
 
@@ -197,6 +200,47 @@ class BranchRing:
     @property
     def total(self) -> int: ...
 
+class ThreadPool:
+    def __init__(self, threads: typing.SupportsIndex) -> None: ...
+    @property
+    def threads(self) -> int: ...
+
+class Network:
+    def __init__(
+        self,
+        layers: numpy.typing.NDArray[numpy.int64],
+        weights: numpy.typing.NDArray[numpy.float32],
+        context: typing.SupportsIndex,
+        height: typing.SupportsIndex,
+        width: typing.SupportsIndex,
+        actions: typing.SupportsIndex,
+        outputs: numpy.typing.NDArray[numpy.int64],
+    ) -> None: ...
+    def evaluate(
+        self,
+        pool: ThreadPool,
+        context: numpy.typing.NDArray[numpy.uint8],
+        action: numpy.typing.NDArray[numpy.int64],
+        member: numpy.typing.NDArray[numpy.int64],
+        out: numpy.typing.NDArray[numpy.float32],
+    ) -> None: ...
+    def step(
+        self,
+        pool: ThreadPool,
+        reward_threshold: typing.SupportsFloat | typing.SupportsIndex,
+        end_threshold: typing.SupportsFloat | typing.SupportsIndex,
+        context: numpy.typing.NDArray[numpy.uint8],
+        action: numpy.typing.NDArray[numpy.int64],
+        member: numpy.typing.NDArray[numpy.int64],
+        frame: numpy.typing.NDArray[numpy.uint8],
+        reward: numpy.typing.NDArray[numpy.float32],
+        terminated: numpy.typing.NDArray[numpy.bool],
+    ) -> None: ...
+    @property
+    def members(self) -> int: ...
+    @property
+    def multiplications(self) -> int: ...
+
 def isa() -> str: ...
 def isas() -> list[str]: ...
 def look_up_gray(
@@ -236,6 +280,22 @@ def random_words_at(
     steps: numpy.typing.NDArray[numpy.int64],
     lanes: numpy.typing.NDArray[numpy.int64],
 ) -> numpy.typing.NDArray[numpy.uint32]: ...
+def rollout(
+    policy: Network,
+    world: Network,
+    pool: ThreadPool,
+    start: numpy.typing.NDArray[numpy.uint8],
+    ring: BranchRing,
+    horizon: typing.SupportsIndex,
+    epsilon: typing.SupportsFloat | typing.SupportsIndex,
+    elites: numpy.typing.NDArray[numpy.int64],
+    reward_threshold: typing.SupportsFloat | typing.SupportsIndex,
+    end_threshold: typing.SupportsFloat | typing.SupportsIndex,
+    seed: typing.SupportsIndex,
+    action_stream: typing.SupportsIndex,
+    member_stream: typing.SupportsIndex,
+    step: typing.SupportsIndex,
+) -> tuple[int, int]: ...
 def use_isa(name: str) -> None: ...
 
 __compiler__: str = "gcc 12.2.0"

@@ -16,4 +16,5 @@ PYBIND11_MODULE(_core, module) {
   bind_sum_tree(module);
   bind_frame_ring(module);
   bind_branch_ring(module);
+  bind_rollout(module);
 }

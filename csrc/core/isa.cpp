@@ -19,7 +19,7 @@ std::atomic<Isa>& current() {
 std::vector<Isa> supported_isas() {
   std::vector<Isa> isas{Isa::kBaseline};
 #ifdef MBPO_FAST_X86_KERNELS
-  if (__builtin_cpu_supports("avx2")) isas.push_back(Isa::kAvx2);
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) isas.push_back(Isa::kAvx2);
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vbmi")) {
     isas.push_back(Isa::kAvx512);

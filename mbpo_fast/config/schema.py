@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from mbpo_fast.agents import AgentConfig, DDQNConfig, PPOConfig
 from mbpo_fast.envs import EnvSettings
-from mbpo_fast.models import ModelConfig
+from mbpo_fast.models import ModelConfig, RolloutConfig
 from mbpo_fast.settings import Settings
 
 
@@ -150,6 +150,7 @@ class Config(Settings):
     agent: AgentConfig = DDQNConfig()
     model: ModelConfig = ModelConfig()
     replay: ReplayConfig = ReplayConfig()
+    rollout: RolloutConfig = RolloutConfig()
     training: TrainingConfig = TrainingConfig()
     early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()

@@ -39,6 +39,11 @@ class ModelBuffer:
         return self.num_transitions
 
     @property
+    def ring(self) -> _core.BranchRing:
+        """The core's memory, for a rollout that writes straight into it."""
+        return self._ring
+
+    @property
     def num_transitions(self) -> int:
         """Stored transitions."""
         return self._ring.num_transitions

@@ -1,4 +1,4 @@
-"""Imagined rollouts in torch: the readable form of what the fused kernel will do, with the core's draws."""
+"""Imagined rollouts in torch: the readable form and the spec of the fused kernel, with the core's draws."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
@@ -66,6 +66,8 @@ class BranchBuffer(Protocol):
 class RolloutEngine:
     """Branches from real states under the current policy (Janner et al. 2019, algorithm 2, lines 7-9)."""
 
+    backend = "torch"
+
     def __init__(
         self,
         *,
@@ -73,8 +75,11 @@ class RolloutEngine:
         stack_size: int = 4,
         propagation: Propagation = "member",
         uncertainty: UncertaintyConfig | None = None,
+        reason: str = "",
     ) -> None:
+        """`reason`: why not the fused engine, for people."""
         self.seed = seed
+        self.description = f"torch ({reason})" if reason else "torch"
         self.stack_size = stack_size
         self.propagation = propagation
         self.uncertainty = uncertainty or UncertaintyConfig()

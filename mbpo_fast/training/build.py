@@ -14,7 +14,15 @@ from mbpo_fast.data.state_store import StateStore
 from mbpo_fast.envs import EnvSettings, GameVectorEnv, make_vec
 from mbpo_fast.envs.branches import BranchGame
 from mbpo_fast.errors import UsageError
-from mbpo_fast.models import Gate, GateConfig, ModelTrainer, RolloutEngine, WorldModel
+from mbpo_fast.models import (
+    FusedRolloutEngine,
+    Gate,
+    GateConfig,
+    ModelTrainer,
+    RolloutEngine,
+    WorldModel,
+    make_rollout_engine,
+)
 from mbpo_fast.models.oracle import Oracle, OracleRounds
 from mbpo_fast.training.collect import Collector
 from mbpo_fast.training.schedules import longest_rollout
@@ -31,7 +39,7 @@ class ModelParts:
 
     model: WorldModel | Oracle
     trainer: ModelTrainer | OracleRounds
-    engine: RolloutEngine
+    engine: RolloutEngine | FusedRolloutEngine
     buffer: ModelBuffer
     gate: Gate
     states: StateStore | None = None
@@ -140,9 +148,7 @@ def build(config: Config) -> Parts:
         raise ValueError("[build] expected an off-policy learner, got ppo: see build_on_policy")
     _, height, width = env.stack_shape
     replay = build_replay(config, (height, width))
-    world = (
-        build_world(config, (height, width), agent.num_actions) if config.training.real_ratio < 1 else None
-    )
+    world = build_world(config, (height, width), agent) if config.training.real_ratio < 1 else None
     priorities = prioritized_settings(config)
     sampler = MixedSampler(
         replay,
@@ -190,7 +196,7 @@ def build_model(config: Config, frame_shape: tuple[int, int], num_actions: int) 
     )
 
 
-def build_world(config: Config, frame_shape: tuple[int, int], num_actions: int) -> ModelParts:
+def build_world(config: Config, frame_shape: tuple[int, int], agent: OffPolicyAgent) -> ModelParts:
     """The world model with everything around it."""
     training = config.training
     buffer = ModelBuffer(
@@ -200,18 +206,23 @@ def build_world(config: Config, frame_shape: tuple[int, int], num_actions: int) 
         frame_shape=frame_shape,
         seed=config.seed,
     )
-    engine = RolloutEngine(
-        seed=config.seed,
-        stack_size=config.env.frame_stack,
-        propagation=config.model.propagation,
-        uncertainty=config.model.uncertainty,
-    )
+    stack_size = config.env.frame_stack
     if config.model.kind == "oracle":
         states = StateStore(config.model.oracle.every)
         oracle = build_oracle(config, states)
+        engine = RolloutEngine(seed=config.seed, stack_size=stack_size, reason="the oracle plays the game")
         gate = Gate(GateConfig(mode="off"))
         return ModelParts(oracle, OracleRounds(oracle), engine, buffer, gate, states)
-    model = build_model(config, frame_shape, num_actions)
+    model = build_model(config, frame_shape, agent.num_actions)
+    engine = make_rollout_engine(
+        config.rollout,
+        agent,
+        model,
+        seed=config.seed,
+        stack_size=stack_size,
+        frame_shape=frame_shape,
+        threads=thread_count(config),
+    )
     return ModelParts(model, ModelTrainer(model, seed=config.seed), engine, buffer, Gate(config.model.gate))
 
 

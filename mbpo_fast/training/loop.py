@@ -77,6 +77,11 @@ class Loop(ABC):
         """What the end of a run says: synthetic_rows, real_rows, gate_opened_at, gate_verdict."""
 
     @property
+    def opening(self) -> str:
+        """A line to say before the first step, or nothing."""
+        return ""
+
+    @property
     def gate_verdict(self) -> str:
         """What the world model's gate says; without a model, that there is none."""
         return "no model"

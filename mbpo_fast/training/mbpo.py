@@ -146,6 +146,11 @@ class Trainer(Loop):
         return self.parts.buffers()
 
     @property
+    def opening(self) -> str:
+        """What imagines; without a model nothing."""
+        return f"rollouts: {self.parts.world.engine.description}" if self.parts.world else ""
+
+    @property
     def gate_verdict(self) -> str:
         """What the world model's gate says; without a model, that there is none."""
         return self.parts.world.gate.verdict if self.parts.world else "no model"

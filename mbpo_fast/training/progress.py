@@ -92,6 +92,10 @@ class Progress:
         (first, from_step), (last, to_step) = self._points[0], self._points[-1]
         return (to_step - from_step) / (last - first) if last > first else 0.0
 
+    def say(self, line: str) -> None:
+        """A line of its own beside the progress."""
+        self._print(line)
+
     def _print(self, line: str) -> None:
         self.console.print(Text(line), soft_wrap=True)
 

@@ -112,6 +112,8 @@ class _Run:
     def _execute(self) -> int:
         with Progress(self.config, start=self.loop.collector.env_steps) as progress, self._signals():
             self.progress = progress
+            if self.loop.opening:
+                progress.say(self.loop.opening)
             verdict = self.loop.train(
                 on_log=self._log,
                 on_save=self._save,

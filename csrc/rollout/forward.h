@@ -1,0 +1,53 @@
+// Runs a network on blocks of rows: all layers for one row, then the next row, so that maps stay in the
+// cache.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "rollout/network.h"
+
+namespace mbpo_fast {
+
+// Rows of a batch that one member runs.
+struct RowBlock {
+  const std::uint8_t* const* frames;   // [B], each u8 [context, height, width]
+  const std::int64_t* action;          // [B]; null where the network asks for none
+  std::span<const std::int64_t> rows;  // of the batch
+  std::int64_t member;
+};
+
+// Scratch memory for one network on one thread.
+class Forward {
+ public:
+  Forward(const Network& network, std::int64_t most_rows);
+
+  // Runs the block's rows, at most `most_rows`, and calls consume(i) for the i-th of them when output() holds
+  // its results.
+  void run(const RowBlock& block, const std::function<void(std::int64_t)>& consume);
+
+  // First cell of the given output for the block's i-th row; cells and lines as in its Register.
+  const float* output(std::size_t which, std::int64_t i) const;
+  const Register& output_register(std::size_t which) const;
+
+ private:
+  float* at(std::int64_t reg, std::int64_t i) const;
+  void run_layer(std::size_t layer, const RowBlock& block, std::int64_t i);
+  void convolve(std::size_t layer, const RowBlock& block, std::int64_t i);
+  void linear(std::size_t layer, const RowBlock& block);
+  void normalise(std::size_t layer, const RowBlock& block, std::int64_t i);
+  void pool(std::size_t layer, std::int64_t i);
+  void depth_to_space(std::size_t layer, std::int64_t i);
+  void expectation(std::size_t layer, const RowBlock& block, std::int64_t i);
+  void rectify(std::size_t layer, std::int64_t i);
+  const float* film(std::size_t layer, const RowBlock& block, std::int64_t i) const;
+
+  const Network& network_;
+  std::vector<std::int64_t> start_;  // of each register in memory_
+  std::vector<float> memory_;        // borders and unused channels stay zero
+  std::vector<float> scratch_;
+};
+
+}  // namespace mbpo_fast

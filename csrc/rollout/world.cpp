@@ -1,0 +1,69 @@
+#include "rollout/world.h"
+
+#include <cmath>
+
+#include "core/check.h"
+#include "rollout/kernels.h"
+
+namespace mbpo_fast {
+
+namespace {
+
+constexpr const char* kOp = "rollout";
+constexpr std::int64_t kRewardClasses = 3;
+
+std::string map_text(const Shape& shape) {
+  return text("[", shape.height, ",", shape.width, ",", shape.channels, "]");
+}
+
+// Pixels a side of a cell of the world model's map of changes.
+std::int64_t check_world(const Network& world) {
+  MBPO_CHECK(world.outputs().size() == 2, kOp, "a world model with two outputs", world.outputs().size());
+  const Shape& head = world.output_shape(0);
+  const std::int64_t cell = world.input().height / head.height, area = cell * cell;
+  const bool fits = cell >= 1 && head.height * cell == world.input().height &&
+                    head.width * cell == world.input().width &&
+                    (head.channels == area || head.channels == 2 * area);
+  MBPO_CHECK(fits, kOp,
+             text("a first output of the world model with one or two numbers a pixel of ",
+                  world.input().height, "x", world.input().width),
+             map_text(head));
+  const Shape logits{1, 1, kRewardClasses + 1};
+  MBPO_CHECK(world.output_shape(1) == logits, kOp,
+             text("a second output of the world model ", map_text(logits)), map_text(world.output_shape(1)));
+  return cell;
+}
+
+// The sign of the reward: none unless its probability passes the threshold.
+float decide_reward(const float* logits, float threshold) {
+  const float most = *std::max_element(logits, logits + kRewardClasses);
+  const float negative = std::exp(logits[0] - most), none = std::exp(logits[1] - most),
+              positive = std::exp(logits[2] - most);
+  const float rewarded = 1.0f - none / (negative + none + positive);
+  return rewarded > threshold ? (positive >= negative ? 1.0f : -1.0f) : 0.0f;
+}
+
+bool decide_end(float logit, float threshold) {
+  return 1.0f / (1.0f + std::exp(-logit)) > threshold;
+}
+
+}  // namespace
+
+WorldRunner::WorldRunner(const Network& world, ThreadPool& pool, std::int64_t rows)
+    : world_(world), cell_(check_world(world)), runner_(world, pool, rows) {}
+
+void WorldRunner::step(const Thresholds& thresholds, const StepRows& rows, const StepOut& out) {
+  const NetworkInput& input = world_.input();
+  const std::int64_t frame = input.height * input.width;
+  runner_.run(rows, [&](const Forward& forward, std::int64_t lane, std::int64_t i) {
+    const Register& head = forward.output_register(0);
+    const std::uint8_t* newest = rows.context[lane] + (input.context - 1) * frame;
+    world_.kernels().change({forward.output(0, i), head.line(), head.step, input.height, input.width, cell_,
+                             head.shape.channels == 2 * cell_ * cell_, newest, out.frame + lane * frame});
+    const float* logits = forward.output(1, i);
+    out.reward[lane] = decide_reward(logits, thresholds.reward);
+    out.terminated[lane] = decide_end(logits[kRewardClasses], thresholds.end);
+  });
+}
+
+}  // namespace mbpo_fast

@@ -1,0 +1,35 @@
+// One step of a world model: what its network says, made into frames and decisions.
+#pragma once
+
+#include "rollout/runner.h"
+
+namespace mbpo_fast {
+
+// A reward or an end is predicted where its probability passes these.
+struct Thresholds {
+  float reward, end;
+};
+
+struct StepOut {
+  std::uint8_t* frame;  // [B, h, w]
+  float* reward;        // in {-1, 0, 1}
+  std::uint8_t* terminated;
+};
+
+// A network with two outputs. The first is a map of changes: of one number a pixel (cells as in
+// kDepthToSpace) it is the change in units of 255 gray levels; of two, log odds that the pixel changes at
+// all, then the change. The second is four logits: of a negative, no and a positive reward, and of the end.
+class WorldRunner {
+ public:
+  // Throws std::invalid_argument for a network with other outputs.
+  WorldRunner(const Network& world, ThreadPool& pool, std::int64_t rows);
+
+  void step(const Thresholds& thresholds, const StepRows& rows, const StepOut& out);
+
+ private:
+  const Network& world_;
+  std::int64_t cell_;  // pixels a side of a cell of the map
+  Runner runner_;
+};
+
+}  // namespace mbpo_fast

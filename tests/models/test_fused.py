@@ -1,0 +1,359 @@
+"""The fused rollout beside its torch spec: equal steps on equal inputs, equal draws, the same buffer."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mbpo_fast import _core
+from mbpo_fast.agents import DDQN
+from mbpo_fast.agents.ddqn import DDQNConfig
+from mbpo_fast.data import ModelBuffer
+from mbpo_fast.errors import UsageError
+from mbpo_fast.models import (
+    FusedRolloutEngine,
+    ModelConfig,
+    RolloutConfig,
+    RolloutEngine,
+    WorldModel,
+    make_rollout_engine,
+)
+from mbpo_fast.nets import QNetwork
+from mbpo_fast.nets.packing import pack_policy, pack_world
+
+SIDE, ACTIONS = 36, 5
+# Values nearer to one another than this may be ordered otherwise: float32 sums in another order.
+CLOSE = 1e-4
+FEW_PIXELS = 1e-4
+
+
+@pytest.fixture
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    if request.param not in _core.isas():
+        pytest.skip(f"this machine has no {request.param}")
+    before = _core.isa()
+    _core.use_isa(request.param)
+    yield request.param
+    _core.use_isa(before)
+
+
+EVERY_ISA = pytest.mark.parametrize("isa", ["baseline", "avx2", "avx512"], indirect=True)
+
+
+def agent(side: int = SIDE, **settings: Any) -> DDQN:
+    config = DDQNConfig(bf16=False, hidden=24, **settings)
+    return DDQN(config, stack_size=4, frame_shape=(side, side), num_actions=ACTIONS, seed=0)
+
+
+def world(members: int, side: int = SIDE, **settings: Any) -> WorldModel:
+    """Random networks that change some pixels, and reward and end some of the time."""
+    config = ModelConfig(
+        ensemble_size=members, num_elites=max(1, members - 1), bf16=False, fc_dim=20, **settings
+    )
+    model = WorldModel(config, frame_shape=(side, side), num_actions=ACTIONS, seed=1)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        for net in model.members:
+            if hasattr(net, "head"):
+                net.head.weight.normal_(0, 0.1)
+                net.head.bias.normal_(0, 0.1)
+    model.elites = list(range(members))[::-1][: config.num_elites]
+    frames = torch.from_numpy(contexts(16, config.context, side))
+    said = [model.predict(frames, torch.arange(16) % ACTIONS, elite) for elite in model.elites]
+    model.reward_threshold = float(np.quantile([1 - s[1][:, 1].numpy() for s in said], 0.45))
+    model.end_threshold = float(np.quantile([s[2].numpy() for s in said], 0.75))
+    return model
+
+
+def contexts(rows: int, context: int, side: int = SIDE) -> np.ndarray:
+    return np.random.default_rng(rows).integers(0, 256, (rows, context, side, side), np.uint8)
+
+
+def check_step(model: WorldModel, rows: int, side: int = SIDE) -> None:
+    context = contexts(rows, model.config.context, side)
+    rng = np.random.default_rng(1)
+    action, member = rng.integers(0, ACTIONS, rows), rng.integers(0, len(model.members), rows)
+    given = [torch.from_numpy(x) for x in (context, action, member)]
+    frame, reward, terminated = (x.numpy() for x in model.step(*given))
+    packed = pack_world(model.members, (side, side), context=context.shape[1], num_actions=ACTIONS)
+    ours = np.zeros_like(frame), np.zeros_like(reward), np.zeros_like(terminated)
+    packed.core.step(
+        _core.ThreadPool(2),
+        model.reward_threshold,
+        model.end_threshold,
+        context,
+        action,
+        member,
+        *ours,
+    )
+    apart = np.abs(ours[0].astype(int) - frame.astype(int))
+    masked = getattr(model.members[0], "head", None) is not None
+    # A pixel whose log odds lie next to zero may change on one side only.
+    assert (apart > 0).mean() <= FEW_PIXELS
+    assert masked or apart.max() <= 1
+    assert (frame != context[:, -1]).mean() > 0.02, "the step changes something"
+    decided = [model.predict(given[0][i : i + 1], given[1][i : i + 1], member[i]) for i in range(rows)]
+    probs = torch.cat([d[1] for d in decided]).numpy()
+    end = torch.cat([d[2] for d in decided]).numpy()
+    near = (np.abs(1 - probs[:, 1] - model.reward_threshold) < CLOSE) | (
+        np.abs(probs[:, 2] - probs[:, 0]) < CLOSE
+    )
+    assert ((ours[1] == reward) | near).all()
+    assert ((ours[2] == terminated) | (np.abs(end - model.end_threshold) < CLOSE)).all()
+
+
+@EVERY_ISA
+@pytest.mark.parametrize("members", [1, 2, 5, 7])
+@pytest.mark.parametrize("rows", [1, 13])
+def test_a_step_equals_torch_for_every_ensemble(isa: str, members: int, rows: int) -> None:
+    check_step(world(members, context=4, width=16, depth=1, outcome_width=8), rows)
+
+
+@EVERY_ISA
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"context": 5, "width": 40, "depth": 3, "outcome_width": 20},
+        {"context": 12, "width": 8, "depth": 2, "outcome_width": 4},
+        {"arch": "nature", "context": 4},
+        {"arch": "nature", "context": 9},
+    ],
+    ids=["default", "wide", "narrow", "nature", "nature-9"],
+)
+def test_a_step_equals_torch_for_every_architecture(isa: str, settings: dict) -> None:
+    check_step(world(2, side=84, **settings), 3, side=84)
+
+
+@EVERY_ISA
+@pytest.mark.parametrize("settings", [{"dueling": True}, {"dueling": False}])
+@pytest.mark.parametrize("side", [36, 38, 84])
+def test_action_values_equal_torch(isa: str, settings: dict, side: int) -> None:
+    learner = agent(side, **settings)
+    obs = contexts(7, 4, side)
+    values = pack_policy(learner.network, (side, side))(obs, *np.zeros((2, 7), np.int64))[0]
+    spec = learner.q_values(torch.from_numpy(obs)).numpy()
+    assert np.abs(values[:, 0, 0] - spec).max() < 1e-5
+
+
+def roll_out(
+    engine: Any, model: WorldModel, rows: int, horizon: int, epsilon: float = 0.5, runs: int = 1
+) -> tuple[dict[str, np.ndarray], int]:
+    buffer = ModelBuffer(4 * rows, context=4, horizon=15, frame_shape=(SIDE, SIDE))
+    written = sum(
+        engine.run(
+            contexts(rows, model.config.context), agent(), model, buffer, horizon=horizon, epsilon=epsilon
+        )
+        for _ in range(runs)
+    )
+    assert written == buffer.num_transitions
+    return buffer.export(0, runs * rows), engine.steps
+
+
+@EVERY_ISA
+@pytest.mark.parametrize("members", [1, 2, 5, 7])
+def test_one_step_of_a_rollout_fills_the_buffer_as_torch_does(isa: str, members: int) -> None:
+    model = world(members, context=5, width=16, depth=1, outcome_width=8)
+    ours, steps = roll_out(FusedRolloutEngine(seed=3, threads=2), model, 17, 1, runs=2)
+    spec, spec_steps = roll_out(RolloutEngine(seed=3), model, 17, 1, runs=2)
+    assert steps == spec_steps == 2
+    for name in ("action", "reward", "terminated", "member", "length"):
+        assert np.array_equal(ours[name], spec[name]), name
+    assert spec["terminated"].any()
+    assert spec["reward"].any()
+    assert (ours["frame"] != spec["frame"]).mean() <= FEW_PIXELS
+
+
+@pytest.mark.parametrize("horizon", [1, 2, 5, 15])
+def test_drift_over_many_steps(horizon: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Printed, not asserted, but for the draws: a gray level apart may grow."""
+    model = world(3, context=4, width=16, depth=1, outcome_width=8)
+    model.end_threshold = 1.0  # draws are by lane, and an end that differs would shift the lanes
+    ours, steps = roll_out(FusedRolloutEngine(seed=3), model, 11, horizon, epsilon=1.0)
+    spec, spec_steps = roll_out(RolloutEngine(seed=3), model, 11, horizon, epsilon=1.0)
+    assert steps == spec_steps == horizon
+    for name in ("action", "member", "length"):
+        assert np.array_equal(ours[name], spec[name]), name
+    last = ours["frame"][:, 3 + horizon].astype(int), spec["frame"][:, 3 + horizon].astype(int)
+    apart = np.abs(last[0] - last[1])
+    with capsys.disabled():
+        print(f"\nH {horizon}: {(apart > 0).mean():.2%} of the pixels differ, mean {apart.mean():.4f} levels")
+
+
+def test_ended_branches_stop() -> None:
+    model = world(4, context=4, width=16, depth=1, outcome_width=8)
+    branches, _ = roll_out(FusedRolloutEngine(seed=0), model, 60, 4)
+    length, ended = branches["length"], branches["terminated"]
+    assert len(np.unique(length)) > 1
+    for row in range(60):
+        assert ended[row, : length[row] - 1].sum() == 0
+        assert length[row] == 4 or ended[row, length[row] - 1]
+
+
+def test_draws_are_uniform_over_elites_and_actions() -> None:
+    model = world(5, context=4, width=16, depth=1, outcome_width=4)
+    model.end_threshold = 1.0
+    branches, _ = roll_out(FusedRolloutEngine(seed=0), model, 300, 8, epsilon=1.0)
+    members, actions = branches["member"][:, :8].ravel(), branches["action"][:, :8].ravel()
+    for drawn, choices in ((members, model.elites), (actions, range(ACTIONS))):
+        counts = np.bincount(drawn, minlength=max(choices) + 1)
+        share = 1 / len(list(choices))
+        assert counts.sum() == counts[list(choices)].sum() == 2400
+        # Four standard deviations of a binomial share.
+        assert np.abs(counts[list(choices)] / 2400 - share).max() < 4 * np.sqrt(share * (1 - share) / 2400)
+    assert abs(np.corrcoef(members, actions)[0, 1]) < 4 / np.sqrt(2400)
+
+
+def test_epsilon_is_the_share_of_random_actions() -> None:
+    model = world(1, context=4, width=8, depth=1, outcome_width=4)
+    model.end_threshold = 1.0
+    greedy, _ = roll_out(FusedRolloutEngine(seed=0), model, 400, 1, epsilon=0.0)
+    some, _ = roll_out(FusedRolloutEngine(seed=0), model, 400, 1, epsilon=0.4)
+    differ = (greedy["action"][:, 0] != some["action"][:, 0]).mean()
+    expected = 0.4 * (1 - 1 / ACTIONS)
+    assert abs(differ - expected) < 4 * np.sqrt(expected * (1 - expected) / 400)
+
+
+def test_threads_change_no_bit() -> None:
+    model = world(3, context=4, width=16, depth=1, outcome_width=8)
+    one, _ = roll_out(FusedRolloutEngine(seed=0, threads=1), model, 50, 3)
+    four, _ = roll_out(FusedRolloutEngine(seed=0, threads=4), model, 50, 3)
+    assert all(np.array_equal(one[name], four[name]) for name in one)
+
+
+MODEL = {"context": 5, "width": 8, "depth": 1, "outcome_width": 4}
+
+
+def bad_call(**changes: Any) -> None:
+    given: dict[str, Any] = {
+        "start": contexts(3, 5),
+        "policy": agent(),
+        "model": world(2, **MODEL),
+        "buffer": ModelBuffer(8, context=4, horizon=2, frame_shape=(SIDE, SIDE)),
+        "horizon": 2,
+        "epsilon": 0.1,
+    }
+    if "elites" in changes:
+        given["model"].elites = changes.pop("elites")
+    given |= changes
+    FusedRolloutEngine(seed=0).run(**given)
+
+
+class Other:
+    num_actions = ACTIONS
+
+    def policy_network(self) -> torch.nn.Module:
+        return torch.nn.Linear(3, 3)
+
+
+def narrow_weights() -> DDQN:
+    learner = agent()
+    learner.network.half()
+    return learner
+
+
+def nan_world() -> WorldModel:
+    model = world(2, **MODEL)
+    with torch.no_grad():
+        next(iter(model.members[1].parameters()))[0] = torch.nan
+    return model
+
+
+def mixed_world() -> WorldModel:
+    model = world(2, **MODEL)
+    model.members[1] = world(1, **(MODEL | {"depth": 2})).members[0]
+    return model
+
+
+def no_members() -> WorldModel:
+    model = world(2, **MODEL)
+    model.members = torch.nn.ModuleList()
+    return model
+
+
+BAD = [
+    ({"start": contexts(3, 4)}, "weight float32"),
+    ({"start": contexts(3, 5)[:, :, :, ::2]}, "got"),
+    ({"start": contexts(3, 5)[:, ::-1]}, r"start .*not contiguous"),
+    ({"start": contexts(3, 5).astype(np.float32)}, r"start as a contiguous uint8 .*got float32"),
+    ({"start": contexts(3, 5)[0]}, r"start u8 \[B, C, h, w\], got 3 dimensions"),
+    ({"start": [1]}, "got list"),
+    ({"start": contexts(0, 5)}, "1 to 8 branches, got 0"),
+    ({"start": contexts(9, 5)}, "1 to 8 branches, got 9"),
+    ({"horizon": 0}, r"1 <= horizon <= the buffer's 2, got 0"),
+    ({"horizon": 3}, r"1 <= horizon <= the buffer's 2, got 3"),
+    ({"epsilon": 1.5}, "0 <= epsilon <= 1, got 1.5"),
+    ({"epsilon": float("nan")}, "0 <= epsilon <= 1, got nan"),
+    ({"elites": []}, "at least one elite, got none"),
+    ({"elites": [2]}, r"elites in \[0, 2\), got 2"),
+    ({"policy": Other()}, "a policy QNetwork, got Linear"),
+    ({"policy": narrow_weights()}, "float32 weights, got torch.float16"),
+    ({"model": nan_world()}, "finite weights, got nan"),
+    ({"model": mixed_world()}, "members of one architecture, got another one in member 1"),
+    ({"model": no_members()}, "at least one member, got none"),
+    (
+        {"buffer": ModelBuffer(8, context=4, horizon=2, frame_shape=(SIDE, 40))},
+        "a buffer of 36x36 frames",
+    ),
+    (
+        {"buffer": ModelBuffer(8, context=6, horizon=2, frame_shape=(SIDE, SIDE))},
+        "a context of at most 5",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), BAD)
+def test_bad_arguments(changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=r"^\[rollout\] expected .*" + message):
+        bad_call(**dict(changes))
+
+
+def test_a_policy_of_other_actions_is_refused() -> None:
+    model = world(1, **MODEL)
+    policy = pack_policy(QNetwork(4, (SIDE, SIDE), 3), (SIDE, SIDE))
+    packed = pack_world(model.members, (SIDE, SIDE), context=5, num_actions=ACTIONS)
+    ring = ModelBuffer(8, context=4, horizon=2, frame_shape=(SIDE, SIDE)).ring
+    with pytest.raises(ValueError, match=r"a policy of 36x36 frames and 5 actions, got 36x36, 3"):
+        _core.rollout(
+            policy.core,
+            packed.core,
+            _core.ThreadPool(1),
+            contexts(2, 5),
+            ring,
+            1,
+            0.0,
+            np.array([0]),
+            0.5,
+            0.5,
+            0,
+            6,
+            7,
+            0,
+        )
+    assert ring.total == 0
+
+
+def make(backend: str, model: WorldModel | None = None) -> Any:
+    return make_rollout_engine(
+        RolloutConfig(backend=backend),
+        agent(),
+        model or world(1, **MODEL),
+        seed=0,
+        stack_size=4,
+        frame_shape=(SIDE, SIDE),
+        threads=1,
+    )
+
+
+def test_the_backend_that_is_asked_for_is_used_or_refused() -> None:
+    assert [make(name).backend for name in ("auto", "cpu", "torch")] == ["cpu", "cpu", "torch"]
+    with pytest.raises(UsageError, match="got cuda; use cpu, torch or auto"):
+        make("cuda")
+    unknown = world(1, **MODEL)
+    unknown.members = torch.nn.ModuleList([torch.nn.Linear(2, 2)])
+    assert make("auto", unknown).description.startswith("torch ([rollout] expected a world model of")
+    assert make("auto").description.startswith("fused on the CPU")
+    with pytest.raises(UsageError, match=r"use torch or auto: .*GridNet, NatureNet, got Linear"):
+        make("cpu", unknown)

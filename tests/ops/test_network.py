@@ -1,0 +1,330 @@
+"""Layer lists beside their NumPy spec, on every instruction set; no torch here, for the sanitizers."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from mbpo_fast import _core
+from mbpo_fast.ops.network import Film, NetworkBuilder, PackedNetwork
+from mbpo_fast.ops.reference_network import run_network
+
+ACTIONS = 3
+Network = tuple[NetworkBuilder, list[int]]
+
+
+@pytest.fixture(scope="module", params=["baseline", "avx2", "avx512"], autouse=True)
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    if request.param not in _core.isas():
+        pytest.skip(f"this machine has no {request.param}")
+    before = _core.isa()
+    _core.use_isa(request.param)
+    yield request.param
+    _core.use_isa(before)
+
+
+class Maker:
+    """Builds layers with random weights."""
+
+    def __init__(self, seed: int, context: int = 5, frame: tuple[int, int] = (20, 28)) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.net = NetworkBuilder(context, frame, ACTIONS)
+
+    def normal(self, *shape: int, scale: float = 1.0) -> np.ndarray:
+        return self.rng.normal(0, scale, shape).astype(np.float32)
+
+    def film(self, channels: int) -> Film:
+        return Film(self.normal(ACTIONS, channels), self.normal(ACTIONS, channels))
+
+    def conv(self, x: int, out: int, kernel: int, **settings: object) -> int:
+        channels = self.net.shapes[x][2]
+        weight = self.normal(out, channels, kernel, kernel, scale=(channels * kernel * kernel) ** -0.5)
+        return self.net.convolution(x, weight, self.normal(out), **settings)
+
+    def linear(self, x: int, out: int, **settings: object) -> int:
+        size = int(np.prod(self.net.shapes[x]))
+        return self.net.linear(x, self.normal(out, size, scale=size**-0.5), self.normal(out), **settings)
+
+    def norm(self, x: int, groups: int, **settings: object) -> int:
+        channels = self.net.shapes[x][2]
+        return self.net.norm(x, groups, self.normal(channels), self.normal(channels), **settings)
+
+
+def frames_raw(m: Maker) -> list[int]:
+    return [m.net.frames(3), m.net.frames(5, cell=2), m.net.frames(1, cell=4), m.net.frames(4, cell=4)]
+
+
+def frames_differences(m: Maker) -> list[int]:
+    return [m.net.frames(5, cell=4, scale=0.01, difference_scale=0.02), m.net.frames(1, difference_scale=1.0)]
+
+
+def convolutions(m: Maker) -> list[int]:
+    x = m.net.frames(4, cell=2)
+    outs = [x]
+    wide = m.conv(x, 40, 1)
+    for kernel, stride in [(3, 1), (3, 2), (1, 1)]:
+        weight = m.normal(6, 40 - 16, kernel, kernel, scale=0.1)
+        outs.append(m.net.convolution(wide, weight, m.normal(6), stride=stride, padding=1, first=16))
+    for out, kernel, settings in [
+        (16, 1, {}),
+        (5, 2, {"relu": True}),
+        (33, 3, {"padding": 1}),
+        (32, 3, {"padding": 2, "relu": True}),
+        (48, 4, {"stride": 2, "padding": 1}),
+        (7, 5, {"stride": 3, "film": m.film(7)}),
+        (64, 3, {"stride": 2, "padding": 1, "film": m.film(64), "relu": True}),
+    ]:
+        outs.append(m.conv(x, out, kernel, **settings))
+    return outs
+
+
+def residual_blocks(m: Maker) -> list[int]:
+    x = m.conv(m.net.frames(5, cell=4, difference_scale=0.1), 32, 1)
+    first = x
+    for _ in range(2):
+        h = m.conv(m.net.relu(x), 32, 3, padding=1, film=m.film(32), relu=True)
+        x = m.conv(h, 32, 3, padding=1, add=x)
+    return [first, x, m.conv(x, 20, 3, padding=1, film=m.film(20), add=m.conv(x, 20, 1), relu=True)]
+
+
+def winograd_borders(m: Maker) -> list[int]:
+    x = m.conv(m.net.frames(2), 16, 1)  # 20x28: tiles reach past the end of both sides
+    return [m.conv(x, 16, 3), m.conv(x, 17, 3, padding=1), m.conv(x, 40, 3, padding=3)]
+
+
+def norms(m: Maker) -> list[int]:
+    x = m.conv(m.net.frames(4, cell=4), 24, 3, padding=1)
+    return [
+        m.norm(x, 4, film=m.film(24), relu=True),
+        m.norm(x, 1),
+        m.norm(m.net.frames(3), 3),
+        m.norm(x, 24, relu=True),
+    ]
+
+
+def pools(m: Maker) -> list[int]:
+    x = m.conv(m.net.frames(4, cell=4), 4, 1)
+    wide = m.conv(x, 50, 1)
+    return [m.net.pool(map_, kind) for map_ in (x, wide) for kind in ("mean", "max", "logmeanexp")]
+
+
+def heads(m: Maker) -> list[int]:
+    flat = m.linear(m.conv(m.net.frames(4), 32, 8, stride=4, relu=True), 50, relu=True)
+    with_action = m.linear(flat, 40, film=m.film(40), relu=True)
+    atoms = m.net.expectation(m.linear(with_action, ACTIONS * 11), np.linspace(-3, 3, 11, dtype=np.float32))
+    return [flat, with_action, m.linear(with_action, ACTIONS), atoms]
+
+
+def decoder(m: Maker) -> list[int]:
+    x = m.net.depth_to_space(m.linear(m.linear(m.net.frames(2), 20), 32 * 9), 3)
+    y = m.net.transposed_convolution(x, m.normal(32, 16, 3, 3, scale=0.1), m.normal(16), stride=1, relu=True)
+    y = m.net.transposed_convolution(y, m.normal(16, 8, 4, 4, scale=0.1), m.normal(8), stride=2, relu=True)
+    return [x, y, m.net.transposed_convolution(y, m.normal(8, 1, 8, 8), m.normal(1), stride=4, cells=True)]
+
+
+def late_branch(m: Maker) -> list[int]:
+    """A convolution after a linear layer that also reads what came before it."""
+    early = m.conv(m.net.frames(4, cell=4), 16, 3, padding=1)
+    m.linear(early, 12)
+    return [m.conv(early, 16, 3, padding=1, add=early), early]
+
+
+NETWORKS = [
+    frames_raw,
+    frames_differences,
+    convolutions,
+    residual_blocks,
+    winograd_borders,
+    norms,
+    pools,
+    heads,
+    decoder,
+    late_branch,
+]
+
+
+def batch(rows: int, members: int, context: int = 5, frame: tuple[int, int] = (20, 28)) -> tuple:
+    rng = np.random.default_rng(rows)
+    return (
+        rng.integers(0, 256, (rows, context, *frame), np.uint8),
+        rng.integers(0, ACTIONS, rows),
+        rng.integers(0, members, rows),
+    )
+
+
+@pytest.mark.parametrize("layers", NETWORKS, ids=lambda layers: layers.__name__)
+@pytest.mark.parametrize(("rows", "members"), [(1, 1), (7, 2), (19, 5)])
+def test_layers_equal_their_spec(layers: Callable, rows: int, members: int) -> None:
+    makers = [Maker(seed) for seed in range(members)]
+    outputs = [layers(maker) for maker in makers][-1]
+    packed = PackedNetwork([maker.net for maker in makers], outputs)
+    context, action, member = batch(rows, members)
+    ours = packed(context, action, member, _core.ThreadPool(2))
+    for m, maker in enumerate(makers):
+        drawn = member == m
+        if not drawn.any():
+            continue
+        table, weights = maker.net.table(), maker.net.weights()
+        spec = run_network(table, weights, context[drawn], action[drawn], ACTIONS)
+        for register, values in zip(outputs, ours, strict=True):
+            expected = spec[register]
+            # Sums of some hundred float32 products, through a few layers; Winograd costs two bits.
+            bound = 2e-5 * np.abs(expected).max() + 1e-6
+            assert np.abs(values[drawn] - expected).max() <= bound
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_threads_and_batches_change_no_bit(threads: int) -> None:
+    maker = Maker(0)
+    packed = PackedNetwork([maker.net], heads(maker) + residual_blocks(maker))
+    rows = batch(150, 1)
+    whole = packed(*rows, _core.ThreadPool(threads))
+    for i in (0, 77, 149):
+        single = packed(*(x[i : i + 1] for x in rows))
+        assert all(np.array_equal(a[i], b[0]) for a, b in zip(whole, single, strict=True))
+
+
+def test_multiplications_are_counted() -> None:
+    maker = Maker(0)
+    x = maker.conv(maker.net.frames(2, cell=4), 10, 3)
+    packed = PackedNetwork([maker.net], [maker.linear(x, 6)])
+    assert packed.multiplications == 3 * 5 * 10 * 9 * 32 + 6 * 3 * 5 * 10
+
+
+def small() -> NetworkBuilder:
+    maker = Maker(0)
+    maker.conv(maker.net.frames(2, cell=4), 10, 3)
+    return maker.net
+
+
+def core_network(**changes: object) -> _core.Network:
+    """`small` with one field of its convolution changed."""
+    table = small().table()
+    names = ("kind", "input", "other", "channels", "kernel", "stride", "padding", "activation", "weight")
+    for name, value in changes.items():
+        table[1, (*names, "bias", "film", "option").index(name)] = value
+    return _core.Network(table, small().weights()[None], 5, 20, 28, ACTIONS, np.array([1]))
+
+
+BAD_TABLES = [
+    ({"kind": 8}, r"layer 1 with a kind from 0 to 7, got 8"),
+    ({"kind": -1}, r"a kind from 0 to 7, got -1"),
+    ({"input": 1}, r"the register of an earlier layer as input, got 1"),
+    ({"input": -1}, r"an earlier layer as input, got -1"),
+    ({"other": 1}, r"an earlier layer, or -1, to add, got 1"),
+    ({"other": 0}, r"that adds a map \[3,5,10\], got \[5,7,32\]"),
+    ({"channels": 0}, r"1 to 2\*\*20 channels, got 0"),
+    ({"kernel": 6}, r"a kernel inside its input, got 6 on \[5,7,32\] padded by 0"),
+    ({"stride": 0}, r"stride >= 1"),
+    ({"option": 8}, r"skips a multiple of 16 below 32 channels, got 8"),
+    ({"option": 32}, r"skips a multiple of 16 below 32 channels, got 32"),
+    ({"padding": -1}, r"padding >= 0"),
+    ({"activation": 2}, r"activation 0 \(none\) or 1 \(relu\), got 2"),
+    ({"weight": 100}, r"layer 1's weight within 2892 weights, got offset 100"),
+    ({"weight": -1}, r"layer 1's weight within"),
+    ({"bias": 2**62}, r"layer 1's bias within"),
+    ({"film": 2880}, r"layer 1's film within"),
+    ({"kind": 3, "channels": 32, "option": 5}, r"groups that divide 32 channels, got 5"),
+    ({"kind": 5, "option": 3, "channels": 32}, r"option 0, 1 or 2, got 3"),
+    ({"kind": 6, "kernel": 5, "channels": 1}, r"a multiple of 25 channels, got 32"),
+    ({"kind": 7, "option": 4}, r"\[1,1,10 \* 4\], got \[5,7,32\]"),
+    ({"kind": 4}, r"with 32 channels, got 10"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), BAD_TABLES)
+def test_bad_tables(changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=r"\[rollout\] expected .*" + message):
+        core_network(**changes)
+
+
+def nan_weights() -> np.ndarray:
+    weights = small().weights()[None]
+    weights[0, 7] = np.nan
+    return weights
+
+
+BAD_NETWORKS = [
+    (
+        lambda: _core.Network(small().table(), nan_weights(), 5, 20, 28, 3, np.array([1])),
+        "finite weights, got nan",
+    ),
+    (
+        lambda: _core.Network(small().table(), small().weights()[None][:0], 5, 20, 28, 3, np.array([1])),
+        "1 to 1024 members, got 0",
+    ),
+    (
+        lambda: _core.Network(small().table(), small().weights(), 5, 20, 28, 3, np.array([1])),
+        r"weights .*\[any,any\]",
+    ),
+    (
+        lambda: _core.Network(small().table()[:, ::2], small().weights()[None], 5, 20, 28, 3, np.array([1])),
+        r"layers .*not contiguous",
+    ),
+    (
+        lambda: _core.Network(
+            small().table(), small().weights()[None].astype(np.float64), 5, 20, 28, 3, np.array([1])
+        ),
+        r"weights as a contiguous float32 .*got float64",
+    ),
+    (
+        lambda: _core.Network(small().table(), small().weights()[None], 5, 20, 30, 3, np.array([1])),
+        "cells that tile 20x30, got 4",
+    ),
+    (
+        lambda: _core.Network(small().table(), small().weights()[None], 1, 20, 28, 3, np.array([1])),
+        "at most 1 frames, got 2",
+    ),
+    (
+        lambda: _core.Network(small().table(), small().weights()[None], 5, 20, 28, 3, np.array([2])),
+        "the registers 0 to 1, got 2",
+    ),
+    (
+        lambda: _core.Network(small().table(), small().weights()[None], 5, 20, 28, 3, np.zeros(0, np.int64)),
+        "at least one output, got 0",
+    ),
+    (
+        lambda: _core.Network(
+            np.zeros((0, 12), np.int64), small().weights()[None], 5, 20, 28, 3, np.array([0])
+        ),
+        "at least one layer, got 0",
+    ),
+    (lambda: PackedNetwork([], [0]), "at least one member, got none"),
+    (lambda: PackedNetwork([small(), Maker(0).net], [0]), "members of one architecture"),
+    (
+        lambda: small().linear(0, np.zeros((3, 4), np.float32), np.zeros(3, np.float32)),
+        r"weight float32 \[3, 1120\]",
+    ),
+    (lambda: small().relu(2), "a register from 0 to 1, got 2"),
+    (lambda: small().pool(0, "median"), "a pool of mean, max, logmeanexp, got 'median'"),
+    (
+        lambda: small().convolution(0, np.zeros((3, 32, 3, 3)), np.zeros(3, np.float32)),
+        r"weight float32 \[3, 32, 3, 3\], got float64",
+    ),
+    (lambda: small().convolution(0, [1.0], np.zeros(3, np.float32)), "a weight of 4 dimensions, got list"),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), BAD_NETWORKS)
+def test_bad_networks(call: Callable, message: str) -> None:
+    with pytest.raises(ValueError, match=r"\[rollout\] expected .*" + message):
+        call()
+
+
+def test_bad_rows() -> None:
+    packed = PackedNetwork([small()], [1])
+    context, action, member = batch(3, 1)
+    for rows, message in [
+        ((context[:, :4], action, member), r"context .*\[any,5,20,28\], got uint8 \[3,4,20,28\]"),
+        ((context.astype(np.float32), action, member), "contiguous uint8 .*got float32"),
+        ((context, action[:2], member), r"action .*\[3\], got int64 \[2\]"),
+        ((context, action + 3, member), r"actions in \[0, 3\)"),
+        ((context, action, member + 1), r"members in \[0, 1\), got 1"),
+        ((context, action, member - 1), r"members in \[0, 1\), got -1"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            packed(*rows)
+
+
+def test_no_rows_give_no_values() -> None:
+    assert PackedNetwork([small()], [1])(*batch(0, 1))[0].shape == (0, 3, 5, 10)
