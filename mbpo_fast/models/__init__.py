@@ -4,10 +4,11 @@ from mbpo_fast.models.config import ModelConfig
 from mbpo_fast.models.ensemble import WorldModel
 from mbpo_fast.models.fused import FusedRolloutEngine, RolloutConfig, make_rollout_engine
 from mbpo_fast.models.gate import Gate, GateConfig
-from mbpo_fast.models.rollout import RolloutEngine
+from mbpo_fast.models.rollout import Engine, RolloutEngine
 from mbpo_fast.models.trainer import ModelTrainer
 
 __all__ = [
+    "Engine",
     "FusedRolloutEngine",
     "Gate",
     "GateConfig",

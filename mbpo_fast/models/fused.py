@@ -12,7 +12,7 @@ from torch import nn
 from mbpo_fast import _core
 from mbpo_fast.errors import UsageError
 from mbpo_fast.models.ensemble import WorldModel
-from mbpo_fast.models.rollout import RolloutEngine
+from mbpo_fast.models.rollout import Engine, RolloutEngine
 from mbpo_fast.nets.packing import pack_policy, pack_world
 from mbpo_fast.ops import Stream
 from mbpo_fast.settings import Settings
@@ -55,6 +55,7 @@ class FusedRolloutEngine:
     def __init__(self, *, seed: int, threads: int = 1) -> None:
         self.seed = seed
         self.steps = 0
+        self.metrics: dict[str, float] = {}
         self.description = f"fused on the CPU ({_core.isa()}, {threads} threads)"
         self._pool = _core.ThreadPool(threads)
 
@@ -108,7 +109,7 @@ def make_rollout_engine(
     stack_size: int,
     frame_shape: tuple[int, int],
     threads: int,
-) -> RolloutEngine | FusedRolloutEngine:
+) -> Engine:
     """The engine that the settings ask for; UsageError where it cannot run these networks."""
     if config.backend == "cuda":
         raise UsageError(

@@ -63,6 +63,19 @@ class BranchBuffer(Protocol):
         """One more step of each given branch."""
 
 
+class Engine(Protocol):
+    """What fills the model buffer: `RolloutEngine`, or the fused one."""
+
+    steps: int
+    metrics: dict[str, float]
+    description: str
+
+    def run(
+        self, start: NDArray[np.uint8], policy: Any, model: Any, buffer: Any, *, horizon: int, epsilon: float
+    ) -> int:
+        """See `RolloutEngine.run`."""
+
+
 class RolloutEngine:
     """Branches from real states under the current policy (Janner et al. 2019, algorithm 2, lines 7-9)."""
 

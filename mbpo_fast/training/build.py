@@ -15,7 +15,7 @@ from mbpo_fast.envs import EnvSettings, GameVectorEnv, make_vec
 from mbpo_fast.envs.branches import BranchGame
 from mbpo_fast.errors import UsageError
 from mbpo_fast.models import (
-    FusedRolloutEngine,
+    Engine,
     Gate,
     GateConfig,
     ModelTrainer,
@@ -39,7 +39,7 @@ class ModelParts:
 
     model: WorldModel | Oracle
     trainer: ModelTrainer | OracleRounds
-    engine: RolloutEngine | FusedRolloutEngine
+    engine: Engine
     buffer: ModelBuffer
     gate: Gate
     states: StateStore | None = None
@@ -210,9 +210,9 @@ def build_world(config: Config, frame_shape: tuple[int, int], agent: OffPolicyAg
     if config.model.kind == "oracle":
         states = StateStore(config.model.oracle.every)
         oracle = build_oracle(config, states)
-        engine = RolloutEngine(seed=config.seed, stack_size=stack_size, reason="the oracle plays the game")
+        player = RolloutEngine(seed=config.seed, stack_size=stack_size, reason="the oracle plays the game")
         gate = Gate(GateConfig(mode="off"))
-        return ModelParts(oracle, OracleRounds(oracle), engine, buffer, gate, states)
+        return ModelParts(oracle, OracleRounds(oracle), player, buffer, gate, states)
     model = build_model(config, frame_shape, agent.num_actions)
     engine = make_rollout_engine(
         config.rollout,
