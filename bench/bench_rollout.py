@@ -55,7 +55,14 @@ class Parts:
         self.agent = DDQN(
             DDQNConfig(bf16=options.bf16), stack_size=4, frame_shape=(SIDE, SIDE), num_actions=ACTIONS, seed=0
         )
-        config = ModelConfig(bf16=options.bf16, ensemble_size=MEMBERS, num_elites=MEMBERS)
+        config = ModelConfig(
+            arch="grid",
+            context=8,
+            outcome_width=16,
+            bf16=options.bf16,
+            ensemble_size=MEMBERS,
+            num_elites=MEMBERS,
+        )
         self.model = WorldModel(
             config,
             frame_shape=(SIDE, SIDE),

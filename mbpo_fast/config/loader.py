@@ -152,6 +152,7 @@ def _suggestion(name: str, siblings: Sequence[str], every: Sequence[str]) -> str
     """First the same last part in another group, then the group's own keys, then all keys in full."""
     group, _, last = name.rpartition(".")
     namesakes = [key for key in every if key.rpartition(".")[2] == last]
+    namesakes.sort(key=lambda key: not key.endswith(f".{name}"))
     close = difflib.get_close_matches(last, siblings, n=1)
     if close and not namesakes:
         namesakes = [f"{group}.{close[0]}" if group else close[0]]

@@ -49,9 +49,8 @@ def agent(side: int = SIDE, **settings: Any) -> DDQN:
 
 def world(members: int, side: int = SIDE, **settings: Any) -> WorldModel:
     """Random networks that change some pixels, and reward and end some of the time."""
-    config = ModelConfig(
-        ensemble_size=members, num_elites=max(1, members - 1), bf16=False, fc_dim=20, **settings
-    )
+    small = {"arch": "grid", "context": 8, "outcome_width": 16, "bf16": False, "fc_dim": 20}
+    config = ModelConfig(ensemble_size=members, num_elites=max(1, members - 1), **(small | settings))
     model = WorldModel(config, frame_shape=(side, side), num_actions=ACTIONS, seed=1)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
