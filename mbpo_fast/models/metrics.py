@@ -80,13 +80,6 @@ def ratio(value: float, of: float) -> float:
     return float(value / of) if of else math.nan
 
 
-def disagreement(frames: Sequence[Frames]) -> NDArray[np.float64]:
-    """Standard deviation over the members' frames, each u8 [B, h, w], averaged over pixels: f64 [B]."""
-    spread = np.std(np.stack(frames), axis=0, dtype=np.float32)
-    by_frame: NDArray[np.float64] = spread.mean(axis=(1, 2), dtype=np.float64)
-    return by_frame
-
-
 def reward_signs(probs: Floats, threshold: float) -> Floats:
     """Signs of rewards from class probabilities f32 [B, 3], as `WorldModel.decide_reward` decides them."""
     signs = np.where(probs[:, 2] >= probs[:, 0], 1.0, -1.0)

@@ -15,7 +15,6 @@ from mbpo_fast.models.metrics import (
     PixelErrors,
     average_precision,
     best_threshold,
-    disagreement,
     join_errors,
     pixel_errors,
     precision_recall_f1,
@@ -23,6 +22,7 @@ from mbpo_fast.models.metrics import (
     ratio,
     reward_signs,
 )
+from mbpo_fast.models.uncertainty import disagreement
 from mbpo_fast.ops import Stream, random_uniform
 
 HORIZONS = (1, 5, 10, 15)
@@ -172,12 +172,21 @@ def _one_step(model: WorldModel, rows: Transitions, places: Ids, action: Ids) ->
         newest, target = rows.frames[here], rows.frames[here + 1]
         errors.append([pixel_errors(newest, target, word.frame) for word in said])
         words.append([word._replace(frame=word.frame[:0]) for word in said])
-        disagreements.append(disagreement([word.frame for word in said[:-1]]))
+        disagreements.append(_doubt(newest, said[:-1]))
     return _OneStep(
         [join_errors(column) for column in zip(*errors, strict=True)],
         [Word(*map(np.concatenate, zip(*column, strict=True))) for column in zip(*words, strict=True)],
         np.concatenate(disagreements),
     )
+
+
+def _doubt(newest: NDArray[np.uint8], members: Sequence[Word]) -> NDArray[np.float64]:
+    """The disagreement that rollouts see, of a batch: f64 [B]."""
+    frames, probs = (
+        np.stack([getattr(word, name) for word in members]) for name in ("frame", "reward_probs")
+    )
+    doubt = disagreement(*(torch.from_numpy(x) for x in (newest, frames, probs)))
+    return doubt.numpy().astype(np.float64)
 
 
 def _open_loop(

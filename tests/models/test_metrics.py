@@ -8,7 +8,6 @@ import pytest
 from mbpo_fast.models.metrics import (
     average_precision,
     best_threshold,
-    disagreement,
     f1_score,
     pixel_errors,
     precision_recall_f1,
@@ -112,8 +111,3 @@ def test_pixel_errors_by_hand() -> None:
     second = errors.pooled(np.array([False, True]))
     assert math.isnan(second["changed_error_ratio"])
     assert second["frame_error_ratio"] == 1.0
-
-
-def test_disagreement_is_the_mean_standard_deviation() -> None:
-    frames = [np.array([[[0, 10]], [[7, 7]]], np.uint8), np.array([[[4, 10]], [[7, 7]]], np.uint8)]
-    assert disagreement(frames).tolist() == [1.0, 0.0]
