@@ -65,6 +65,9 @@ class TrainingConfig(Settings):
         1, ge=1, description="epochs for which a branch stays in the model buffer"
     )
     epoch_length: int = Field(1000, ge=1, description="agent steps of an epoch, the unit of the two above")
+    model_n_step: int | None = Field(
+        None, ge=1, le=64, description="imagined steps of reward before the bootstrap; null: agent.n_step"
+    )
     rollout_epsilon: float = Field(0.05, ge=0, le=1, description="exploration inside rollouts")
 
     @model_validator(mode="after")

@@ -24,10 +24,12 @@ class MixedSampler:
         real_ratio: float,
         *,
         context: int = 4,
+        model_n_step: int | None = None,
     ) -> None:
         """`real_ratio` in [0, 1] of `batch_size` rows are real, rounded down, but one at least.
 
-        Without a model buffer every row is real.
+        Without a model buffer every row is real. Imagined returns run over `model_n_step` steps of their
+        branch; None: over as many as the real ones.
         """
         if batch_size < 1:
             raise ValueError(f"[MixedSampler] expected batch_size >= 1, got {batch_size}")
@@ -39,6 +41,7 @@ class MixedSampler:
             )
         self.replay, self.model_buffer = replay, model_buffer
         self.batch_size, self.real_ratio, self.context = batch_size, real_ratio, context
+        self.model_n_step = model_n_step
         self.real_rows = self.synthetic_rows = 0
 
     def real_part(self, use_model: bool) -> int:
@@ -63,8 +66,9 @@ class MixedSampler:
         real = self.real_part(use_model)
         self.replay.sample(real, n_step, gamma=gamma, context=self.context, out=out[:real])
         if self.model_buffer is not None and real < self.batch_size:
+            steps = n_step if self.model_n_step is None else self.model_n_step
             self.model_buffer.sample(
-                self.batch_size - real, n_step, gamma=gamma, context=self.context, out=out[real:]
+                self.batch_size - real, steps, gamma=gamma, context=self.context, out=out[real:]
             )
         self.real_rows += real
         self.synthetic_rows += self.batch_size - real

@@ -1,73 +1,25 @@
-"""The world model: an ensemble of pixel networks, its losses, its elites and its decisions."""
+"""The world model: an ensemble of pixel networks, its elites and its decisions."""
 
+import copy
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from mbpo_fast.models.gate import GateConfig
-from mbpo_fast.nets import GridNet, NatureNet, PixelNet, Prediction
+from mbpo_fast.models.config import ModelConfig
+from mbpo_fast.models.losses import TYPICAL_CHANGE, frame_loss, total_loss
+from mbpo_fast.nets import ClockNet, GridNet, NatureNet, PixelNet, Prediction
 from mbpo_fast.nets.optimizer_state import load_optimizer_state, optimizer_state
-from mbpo_fast.nets.precision import Bf16, autocast, use_bf16
-from mbpo_fast.settings import Settings
+from mbpo_fast.nets.precision import autocast, use_bf16
+from mbpo_fast.ops import Stream, random_integers
 
 T = TypeVar("T")
 
-CHANGED_LEVELS = 4
-"""A changed pixel is one that differs by more than this many gray levels."""
 CHUNK = 64
 """Rows of one forward pass outside training: enough to keep a core busy, small enough for its cache."""
-FRAME_LOSS_SCALE = 0.01
-"""Summed over a frame the pixel loss is some hundred times the outcome loss; this brings them together."""
-
-
-class ModelConfig(Settings):
-    """Settings of the world model, its training and its gate."""
-
-    kind: Literal["ensemble"] = Field("ensemble", description="the world model")
-    arch: Literal["grid", "nature"] = Field("grid", description="network of a member")
-    ensemble_size: int = Field(5, ge=1, le=64, description="members E")
-    num_elites: int = Field(3, ge=1, description="members that roll out, best held-out score first")
-    context: int = Field(8, ge=4, le=32, description="newest frames that the model sees")
-    width: int = Field(32, ge=4, description="channels of the grid network")
-    depth: int = Field(2, ge=1, description="residual blocks of the grid network")
-    outcome_width: int = Field(16, ge=4, multiple_of=4, description="channels of the reward and end network")
-    fc_dim: int = Field(512, ge=1, description="features of the nature network")
-    learning_rate: float = Field(2e-3, gt=0, description="AdamW's step size")
-    weight_decay: float = Field(1e-2, ge=0, description="AdamW's decoupled weight decay")
-    max_grad_norm: float = Field(10.0, gt=0, description="gradients are clipped to this norm")
-    batch_size: int = Field(32, ge=8, description="rows a member sees in one update")
-    bf16: Bf16 = Field(
-        "auto", description="bfloat16 autocast (float32 weights); auto: where the hardware has it"
-    )
-    train_freq: int = Field(250, ge=1, description="agent steps between model fits and rollouts")
-    first_updates: int = Field(1000, ge=1, description="gradient steps of the first fit, at most")
-    updates: int = Field(100, ge=1, description="gradient steps of every later fit, at most")
-    check_every: int = Field(100, ge=1, description="gradient steps between held-out checks")
-    patience: int = Field(
-        5, ge=1, description="checks without a gain of 1 % in any member before a fit stops"
-    )
-    holdout_ratio: float = Field(0.1, gt=0, lt=1, description="share of episodes that is never trained on")
-    holdout_rows: int = Field(512, ge=16, description="held-out transitions that a check looks at")
-    rewarded_share: float = Field(0.25, ge=0, lt=1, description="share of a model batch that has a reward")
-    ended_share: float = Field(0.125, ge=0, lt=1, description="share of a model batch that ends an episode")
-    gate: GateConfig = GateConfig()
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "ModelConfig":
-        if self.num_elites > self.ensemble_size:
-            raise ValueError(f"num_elites {self.num_elites} exceeds ensemble_size {self.ensemble_size}")
-        if self.rewarded_share + self.ended_share > 0.75:
-            raise ValueError("rewarded_share + ended_share must leave a quarter of the batch to chance")
-        if self.holdout_rows < self.gate.min_holdout:
-            raise ValueError(
-                f"holdout_rows {self.holdout_rows} must reach gate.min_holdout {self.gate.min_holdout}"
-            )
-        return self
 
 
 class WorldModel:
@@ -87,41 +39,49 @@ class WorldModel:
         device: torch.device | str = "cpu",
         threads: int = 1,
     ) -> None:
-        self.config = config
+        self.config, self.seed = config, seed
         self._pool = _member_pool(threads) if threads > 1 else None
         self.device = torch.device(device)
-        self.bf16 = use_bf16(config.bf16, self.device)
+        # Convolutions as narrow as these are faster in float32 on CPUs (figures in ARCHITECTURE.md).
+        narrow = config.bf16 == "auto" and self.device.type == "cpu"
+        self.bf16 = not narrow and use_bf16(config.bf16, self.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.members = nn.ModuleList(
                 _build_member(config, frame_shape, num_actions) for _ in range(config.ensemble_size)
             ).to(self.device)
+        self.learners = copy.deepcopy(self.members) if config.weight_average else self.members
+        self.members.requires_grad_(self.learners is self.members)
         self.optimizer = torch.optim.AdamW(
-            self.members.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+            self.learners.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self.elites = list(range(config.num_elites))
         self.reward_threshold = 0.5
         self.end_threshold = 0.5
+        self.change_scale = TYPICAL_CHANGE
         self.gradient_steps = 0
 
     def losses(
         self,
-        member: int,
+        net: nn.Module,
         context: Tensor,
         action: Tensor,
         next_frame: Tensor,
         reward: Tensor,
         terminated: Tensor,
+        shift: tuple[int, int] = (0, 0),
     ) -> dict[str, Tensor]:
-        """Losses of one member, 0-d: `frame` (summed over pixels), `reward`, `end`.
+        """Losses of one member's network, 0-d: `frame` (summed over pixels), `reward`, `end`.
 
         context u8 [B, C, h, w], action i64 [B], next_frame u8 [B, h, w], reward f32 [B], terminated bool [B].
+        With a `shift` the outcome is read from screens that are moved so many pixels down and right.
         """
+        moved = (torch.roll(context, shift, dims=(2, 3)),) if any(shift) else ()
         with autocast(self.device, self.bf16):
-            prediction: Prediction = self.members[member](context, action)
+            prediction: Prediction = net(context, action, *moved)
         reward_class = reward.sign().long() + 1
         return {
-            "frame": frame_loss(prediction, context[:, -1], next_frame),
+            "frame": frame_loss(prediction, context[:, -1], next_frame, self.change_scale),
             "reward": F.cross_entropy(prediction.reward_logits, reward_class),
             "end": F.binary_cross_entropy_with_logits(prediction.end_logit, terminated.float()),
         }
@@ -132,19 +92,41 @@ class WorldModel:
         Returns the losses, means over the members.
         """
         self.optimizer.zero_grad()
+        shifts = self._shifts()
 
         def differentiate(member: int) -> dict[str, Tensor]:
-            losses = self.losses(member, *(column[member] for column in rows))
+            own = (column[member] for column in rows)
+            losses = self.losses(self.learners[member], *own, shift=shifts[member])
             total_loss(losses).backward()  # type: ignore[no-untyped-call]
             return {name: loss.detach() for name, loss in losses.items()}
 
-        losses = self.each(differentiate, range(len(self.members)))
-        for net in self.members:
+        losses = self.each(differentiate, range(len(self.learners)))
+        for net in self.learners:
             # Each member for itself: one norm over all would couple them.
             torch.nn.utils.clip_grad_norm_(net.parameters(), self.config.max_grad_norm)
         self.optimizer.step()
+        self._average()
         self.gradient_steps += 1
         return {name: torch.stack([member[name] for member in losses]).mean() for name in losses[0]}
+
+    def _shifts(self) -> list[tuple[int, int]]:
+        """The shift of each member, drawn anew every step; none but the clock network has any."""
+        reach = self.config.outcome_shift if self.config.arch == "clock" else 0
+        members = len(self.members)
+        drawn = random_integers(
+            self.seed, Stream.MODEL_SHIFT, self.gradient_steps, 2 * members, 2 * reach + 1
+        )
+        down, right = (drawn - reach).reshape(2, members).tolist()
+        return list(zip(down, right, strict=True))
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Move the judged weights towards the trained ones: quickly at first, then with a long memory."""
+        if self.learners is self.members:
+            return
+        # Without the early haste the untrained start would weigh on the average for long.
+        step = max(1.0 - self.config.weight_average, 1.0 / (1.0 + 0.1 * self.gradient_steps))
+        torch._foreach_lerp_(list(self.members.parameters()), list(self.learners.parameters()), step)
 
     @torch.no_grad()
     def score(self, member: int, *rows: Tensor) -> float:
@@ -152,7 +134,7 @@ class WorldModel:
         total = 0.0
         for i in range(0, len(rows[0]), CHUNK):
             chunk = [column[i : i + CHUNK] for column in rows]
-            total += float(total_loss(self.losses(member, *chunk))) * len(chunk[0])
+            total += float(total_loss(self.losses(self.members[member], *chunk))) * len(chunk[0])
         return total / len(rows[0])
 
     def each(self, function: Callable[[int], T], members: Iterable[int]) -> list[T]:
@@ -184,17 +166,22 @@ class WorldModel:
 
         Returns frame u8 [B, h, w], reward f32 [B] in {-1, 0, 1} and terminated bool [B].
         """
-        frame = torch.empty_like(context[:, -1])
-        reward = torch.empty(len(context), device=self.device)
-        terminated = torch.empty(len(context), dtype=torch.bool, device=self.device)
         drawn = sorted(set(member.tolist()))
         rows = {m: (member == m).nonzero()[:, 0] for m in drawn}
         said = self.each(lambda m: self.predict(context[rows[m]], action[rows[m]], m), drawn)
-        for m, (next_frame, reward_probs, end_prob) in zip(drawn, said, strict=True):
-            frame[rows[m]] = next_frame
-            reward[rows[m]] = self.decide_reward(reward_probs)
-            terminated[rows[m]] = end_prob > self.end_threshold
-        return frame, reward, terminated
+        order = torch.cat([rows[m] for m in drawn]).argsort()
+        frame, reward_probs, end_prob = (torch.cat(column)[order] for column in zip(*said, strict=True))
+        return frame, *self.decide(reward_probs, end_prob)
+
+    def predict_elites(self, context: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Every elite's word, in the order of `elites`: `predict` with a first axis E, in parallel."""
+        said = self.each(lambda m: self.predict(context, action, m), self.elites)
+        frames, reward_probs, end_probs = (torch.stack(column) for column in zip(*said, strict=True))
+        return frames, reward_probs, end_probs
+
+    def decide(self, reward_probs: Tensor, end_prob: Tensor) -> tuple[Tensor, Tensor]:
+        """Reward f32 [B] in {-1, 0, 1} and terminated bool [B] by the calibrated thresholds."""
+        return self.decide_reward(reward_probs), end_prob > self.end_threshold
 
     def decide_reward(self, probs: Tensor) -> Tensor:
         """Sign of the reward f32 [B]: none unless its probability passes the calibrated threshold."""
@@ -205,20 +192,25 @@ class WorldModel:
         """Everything that the next fit or rollout depends on."""
         return {
             "members": self.members.state_dict(),
+            "learners": {} if self.learners is self.members else self.learners.state_dict(),
             "optimizer": optimizer_state(self.optimizer),
             "elites": self.elites,
             "reward_threshold": self.reward_threshold,
             "end_threshold": self.end_threshold,
+            "change_scale": self.change_scale,
             "gradient_steps": self.gradient_steps,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict` for a model of the same settings."""
         self.members.load_state_dict(state["members"])
+        if self.learners is not self.members:
+            self.learners.load_state_dict(state["learners"])
         load_optimizer_state(self.optimizer, state["optimizer"])
         self.elites = [int(m) for m in state["elites"]]
         self.reward_threshold = float(state["reward_threshold"])
         self.end_threshold = float(state["end_threshold"])
+        self.change_scale = float(state["change_scale"])
         self.gradient_steps = int(state["gradient_steps"])
 
 
@@ -230,32 +222,8 @@ def _member_pool(threads: int) -> ThreadPoolExecutor:
 def _build_member(config: ModelConfig, frame_shape: tuple[int, int], num_actions: int) -> PixelNet:
     if config.arch == "nature":
         return NatureNet(config.context, frame_shape, num_actions, fc_dim=config.fc_dim)
-    return GridNet(
-        config.context,
-        frame_shape,
-        num_actions,
-        width=config.width,
-        depth=config.depth,
-        outcome_width=config.outcome_width,
-    )
-
-
-def frame_loss(prediction: Prediction, newest: Tensor, next_frame: Tensor) -> Tensor:
-    """Loss, 0-d, summed over pixels and averaged over rows; averaged over pixels it learns nothing.
-
-    With a mask: cross-entropy of "changes" plus the absolute error of the change where there is one.
-    Without: the squared error of the change.
-    """
-    change = (next_frame.to(torch.float32) - newest.to(torch.float32)).mul_(1.0 / 255.0)
-    delta = prediction.delta
-    if prediction.mask_logit is None:
-        return F.mse_loss(delta, change, reduction="sum") / len(change)
-    changed = (change.abs() > CHANGED_LEVELS / 255.0).float()
-    mask = F.binary_cross_entropy_with_logits(prediction.mask_logit, changed, reduction="sum")
-    value = ((delta - change).abs() * changed).sum()
-    return (mask + 2.0 * value) / len(change)
-
-
-def total_loss(losses: Mapping[str, Tensor]) -> Tensor:
-    """Training objective and held-out score of a member, 0-d: lower is better."""
-    return FRAME_LOSS_SCALE * losses["frame"] + losses["reward"] + losses["end"]
+    sizes = {"width": config.width, "depth": config.depth, "outcome_width": config.outcome_width}
+    if config.arch == "grid":
+        return GridNet(config.context, frame_shape, num_actions, **sizes)
+    sizes |= {"detail_frames": config.detail_frames, "clock_width": config.clock_width}
+    return ClockNet(config.context, frame_shape, num_actions, **sizes)

@@ -1,13 +1,16 @@
 """Imagined rollouts in torch: the readable form of what the fused kernel will do, with the core's draws."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mbpo_fast.models.uncertainty import UncertaintyConfig, disagreement
 from mbpo_fast.ops import Stream, random_integers
+
+Propagation = Literal["member", "mean"]
 
 
 class Policy(Protocol):
@@ -26,6 +29,16 @@ class StepModel(Protocol):
 
     def step(self, context: Any, action: Any, member: Any) -> tuple[Any, Any, Any]:
         """See `WorldModel.step`."""
+
+
+class ElitesModel(StepModel, Protocol):
+    """A model whose elites can be asked together: what `mean` and the disagreement need."""
+
+    def predict_elites(self, context: Any, action: Any) -> tuple[Any, Any, Any]:
+        """See `WorldModel.predict_elites`."""
+
+    def decide(self, reward_probs: Any, end_prob: Any) -> tuple[Any, Any]:
+        """See `WorldModel.decide`."""
 
 
 class BranchBuffer(Protocol):
@@ -53,10 +66,20 @@ class BranchBuffer(Protocol):
 class RolloutEngine:
     """Branches from real states under the current policy (Janner et al. 2019, algorithm 2, lines 7-9)."""
 
-    def __init__(self, *, seed: int, stack_size: int = 4) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int,
+        stack_size: int = 4,
+        propagation: Propagation = "member",
+        uncertainty: UncertaintyConfig | None = None,
+    ) -> None:
         self.seed = seed
         self.stack_size = stack_size
+        self.propagation = propagation
+        self.uncertainty = uncertainty or UncertaintyConfig()
         self.steps = 0
+        self.metrics: dict[str, float] = {}
 
     def run(
         self,
@@ -70,12 +93,14 @@ class RolloutEngine:
     ) -> int:
         """Roll B branches of at most `horizon` steps from start u8 [B, C, h, w] into `buffer`.
 
-        A branch stops at its predicted end; each step of each row is run by one elite drawn anew.
-        Returns the number of transitions written.
+        A branch stops at its predicted end; each step of each row is run by one elite drawn anew, or by the
+        mean of all. A masked row is not written, and its branch stops there. Returns the number of
+        transitions written; `metrics` has the mean disagreement and the masked share, where asked for.
         """
         ids = buffer.begin(np.ascontiguousarray(start[:, -buffer.context :]))
         context = start
-        written = 0
+        written = masked = 0
+        doubts: list[NDArray[np.float32]] = []
         for _ in range(horizon):
             action = policy.act(
                 np.ascontiguousarray(context[:, -self.stack_size :]),
@@ -85,21 +110,70 @@ class RolloutEngine:
                 step=self.steps,
             )
             member = self._draw_members(model.elites, len(ids))
-            frame, reward, terminated = (
-                x.cpu().numpy()
-                for x in model.step(
-                    torch.from_numpy(context), torch.from_numpy(action), torch.from_numpy(member)
-                )
+            frame, reward, terminated, doubt = self._imagine(model, context, action, member)
+            kept = self._kept(doubt)
+            doubts.append(doubt)
+            masked += int((~kept).sum())
+            rows = (
+                frame,
+                action,
+                reward + self.uncertainty.bonus * doubt,
+                terminated,
+                member.astype(np.int16),
             )
-            buffer.append(ids, frame, action, reward, terminated, member.astype(np.int16))
+            if kept.any():
+                buffer.append(ids[kept], *(row[kept] for row in rows))
             self.steps += 1
-            written += len(ids)
-            alive = ~terminated
+            written += int(kept.sum())
+            alive = kept & ~terminated
             ids = ids[alive]
             if not len(ids):
                 break
             context = np.concatenate([context[alive, 1:], frame[alive, None]], axis=1)
+        if self.uncertainty.enabled:
+            self.metrics = {
+                "disagreement": float(np.concatenate(doubts).mean()),
+                "masked_share": masked / (masked + written),
+            }
         return written
+
+    def _imagine(
+        self,
+        model: StepModel,
+        context: NDArray[np.uint8],
+        action: NDArray[np.int64],
+        member: NDArray[np.int64],
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
+        """Frame, reward, end and disagreement of a step, the last 0 where nobody asks."""
+        screens, buttons = torch.from_numpy(context), torch.from_numpy(action)
+        if self.propagation == "member" and not self.uncertainty.enabled:
+            step = model.step(screens, buttons, torch.from_numpy(member))
+            doubt = torch.zeros(len(action))
+        else:
+            step, doubt = self._ask_all(model, screens, buttons, torch.from_numpy(member))  # type: ignore[arg-type]
+        frame, reward, terminated, doubt = (x.cpu().numpy() for x in (*step, doubt))
+        return frame, reward, terminated, doubt
+
+    def _ask_all(
+        self, model: ElitesModel, context: torch.Tensor, action: torch.Tensor, member: torch.Tensor
+    ) -> tuple[tuple[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]:
+        """The step by the drawn elite or by the mean of all, and their disagreement."""
+        frames, reward_probs, end_probs = model.predict_elites(context, action)
+        doubt = disagreement(context[:, -1], frames, reward_probs)
+        if self.propagation == "mean":
+            frame = frames.float().mean(dim=0).round_().to(torch.uint8)
+            return (frame, *model.decide(reward_probs.mean(dim=0), end_probs.mean(dim=0))), doubt
+        place = torch.tensor([model.elites.index(m) for m in member.tolist()])
+        row = torch.arange(len(place))
+        return (frames[place, row], *model.decide(reward_probs[place, row], end_probs[place, row])), doubt
+
+    def _kept(self, doubt: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which rows are written: all but the `mask_share` of highest disagreement."""
+        kept = np.ones(len(doubt), bool)
+        if self.uncertainty.mode == "mask":
+            count = int(len(doubt) * self.uncertainty.mask_share)
+            kept[np.argsort(-doubt, kind="stable")[:count]] = False
+        return kept
 
     def _draw_members(self, elites: Sequence[int], rows: int) -> NDArray[np.int64]:
         draw = random_integers(self.seed, Stream.ROLLOUT_MEMBER, self.steps, rows, len(elites))

@@ -9,11 +9,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mbpo_fast.models.ensemble import CHANGED_LEVELS, ModelConfig, WorldModel
+from mbpo_fast.models.config import ModelConfig
+from mbpo_fast.models.ensemble import WorldModel
+from mbpo_fast.models.losses import CHANGED_LEVELS, typical_change
 from mbpo_fast.models.metrics import average_precision, best_threshold, f1_score
-from mbpo_fast.ops import Stream, random_integers, random_words_at
+from mbpo_fast.ops import Stream, random_integers, random_uniform, random_words_at
 
 Ids = NDArray[np.int64]
+
+UNIFORM_SHARE = 0.25
+"""What the newest quarter's share is when nothing is preferred."""
 
 
 class TransitionRows(Protocol):
@@ -55,6 +60,8 @@ class ModelTrainer:
         Returns the metrics of `evaluate`, the mean training losses and the number of updates made.
         """
         pools = self._pools(replay)
+        if self.rounds == 0 and self.config.normalise:
+            self._measure_changes(replay)
         budget = self.config.first_updates if self.rounds == 0 else self.config.updates
         holdout = self._holdout(replay)
         stop = _EarlyStop(self.model, self.config.patience)
@@ -75,6 +82,13 @@ class ModelTrainer:
         metrics |= {f"train_{name}_loss": float(total) / updates for name, total in sums.items()}
         metrics["updates"] = float(updates)
         return metrics
+
+    def _measure_changes(self, replay: Replay) -> None:
+        """Set the unit of change, once: a unit that moved with the data would move the held-out scores."""
+        ids = replay.valid_ids(1, context=self.config.context, split="train")
+        rows = replay.gather(_spread(ids, self.config.holdout_rows), context=self.config.context)
+        context, _, next_frame, *_ = self._tensors(rows)
+        self.model.change_scale = typical_change(context[:, -1], next_frame)
 
     def _holdout(self, replay: Replay) -> TransitionRows | None:
         ids = replay.valid_ids(1, context=self.config.context, split="holdout")
@@ -111,7 +125,7 @@ class ModelTrainer:
     def _draw(self, pool: tuple[Ids, Ids, Ids], size: int, step: int) -> Ids:
         """`size` ids of one member: a share rewarded, a share ended, the rest as they come."""
         own, rewarded, ended = pool
-        chosen = own[random_integers(self.seed, Stream.MODEL_BATCH, step, size, len(own))]
+        chosen = own[self._recent(len(own), size, step)]
         first = 0
         for special, share in ((rewarded, self.config.rewarded_share), (ended, self.config.ended_share)):
             count = round(size * share) if len(special) else 0
@@ -120,6 +134,16 @@ class ModelTrainer:
                 chosen[first : first + count] = special[draw[first : first + count]]
             first += count
         return chosen
+
+    def _recent(self, count: int, size: int, step: int) -> NDArray[np.int64]:
+        """`size` of `count` places: `recent_share` of them in the newest quarter."""
+        if self.config.recent_share == UNIFORM_SHARE or count < 4:
+            return random_integers(self.seed, Stream.MODEL_BATCH, step, size, count)
+        old = count - count // 4
+        newest = random_integers(self.seed, Stream.MODEL_BATCH, step, size, count - old) + old
+        older = random_integers(self.seed, Stream.MODEL_BATCH, step, size, old)
+        recent = random_uniform(self.seed, Stream.MODEL_RECENCY, step, size) < self.config.recent_share
+        return np.where(recent, newest, older)
 
     def _tensors(self, rows: TransitionRows) -> tuple[Tensor, ...]:
         arrays = (rows.obs, rows.action, rows.next_obs[:, -1], rows.reward, rows.terminated)

@@ -29,6 +29,8 @@ class Stream(IntEnum):
     CATCH = 12
     INIT = 13
     ROLLOUT_OUTCOME = 14
+    MODEL_RECENCY = 15
+    MODEL_SHIFT = 16
 
 
 def random_words(seed: int, stream: int, step: int, lanes: int) -> npt.NDArray[np.uint32]:

@@ -135,7 +135,11 @@ def build(config: Config) -> Parts:
         build_world(config, (height, width), agent.num_actions) if config.training.real_ratio < 1 else None
     )
     sampler = MixedSampler(
-        replay, world.buffer if world else None, config.training.batch_size, config.training.real_ratio
+        replay,
+        world.buffer if world else None,
+        config.training.batch_size,
+        config.training.real_ratio,
+        model_n_step=config.training.model_n_step,
     )
     collector = Collector(env, replay, window=config.early_stopping.window_size)
     return Parts(config, collector, replay, agent, sampler, world)
@@ -159,7 +163,12 @@ def build_world(config: Config, frame_shape: tuple[int, int], num_actions: int) 
         frame_shape=frame_shape,
         seed=config.seed,
     )
-    engine = RolloutEngine(seed=config.seed, stack_size=config.env.frame_stack)
+    engine = RolloutEngine(
+        seed=config.seed,
+        stack_size=config.env.frame_stack,
+        propagation=config.model.propagation,
+        uncertainty=config.model.uncertainty,
+    )
     return ModelParts(model, ModelTrainer(model, seed=config.seed), engine, buffer, Gate(config.model.gate))
 
 

@@ -18,6 +18,9 @@ from mbpo_fast.training.timer import PhaseTimer
 
 Metrics = dict[str, float]
 
+START_CHUNK = 512
+"""Branches rolled out together: with 36 frames of context each, 4096 would fill a gigabyte."""
+
 
 class Trainer:
     """The loop over built parts; what happens outside of it (files, screens) comes in as callbacks."""
@@ -115,15 +118,16 @@ class Trainer:
             training.model_rollout_batch_size,
             len(ids),
         )
-        world.engine.run(
-            self.parts.replay.stacks(ids[rows], self.config.model.context),
-            self.parts.agent,
-            world.model,
-            world.buffer,
-            horizon=horizon,
-            epsilon=training.rollout_epsilon,
-        )
-        self.model_metrics["rollout_length"] = float(horizon)
+        for first in range(0, len(rows), START_CHUNK):
+            world.engine.run(
+                self.parts.replay.stacks(ids[rows[first : first + START_CHUNK]], self.config.model.context),
+                self.parts.agent,
+                world.model,
+                world.buffer,
+                horizon=horizon,
+                epsilon=training.rollout_epsilon,
+            )
+        self.model_metrics |= {"rollout_length": float(horizon)} | world.engine.metrics
 
     def _update(self) -> None:
         """One policy update on a batch of real and, while the gate is open, synthetic rows."""

@@ -81,7 +81,7 @@ def test_values_of_every_kind() -> None:
         ("env: {episodic_life: 1}", "x.yaml: env.episodic_life: expected true | false, got 1"),
         ("agent: {gamma: .nan}", 'x.yaml: agent.gamma: expected number > 0, <= 1, got ".nan"'),
         ("agent: {gamma: 0}", "x.yaml: agent.gamma: expected number > 0, <= 1, got 0"),
-        ("model: {arch: gird}", 'x.yaml: model.arch: expected grid | nature, got "gird"'),
+        ("model: {arch: gird}", 'x.yaml: model.arch: expected clock | grid | nature, got "gird"'),
         ("threads: 0", "x.yaml: threads: expected int >= 1 or null, got 0"),
         (
             "training: {rollout_schedule: [1, 2]}",

@@ -8,6 +8,7 @@ import torch
 
 from mbpo_fast.data import ModelBuffer
 from mbpo_fast.models import RolloutEngine
+from mbpo_fast.models.uncertainty import UncertaintyConfig, disagreement
 from mbpo_fast.ops import Stream
 
 CONTEXT, SIDE, ROWS = 5, 36, 40
@@ -105,3 +106,78 @@ def test_same_seed_same_members_and_the_counter_goes_on() -> None:
         engine.run(start(), Policy(), fourth, buffer, horizon=1, epsilon=0.1)
     assert fourth.members[:ROWS] != fourth.members[ROWS:]
     assert buffer.total == 2 * ROWS, "branches of earlier rounds are retained"
+
+
+class Elites(Model):
+    """Member m adds 10 m + 1 to the first pixel of row b, and 4 b m more; P(reward) is m / 4."""
+
+    def predict_elites(self, context: Any, action: Any) -> Any:
+        rows = torch.arange(len(action))
+        frames = context[:, -1].repeat(len(self.elites), 1, 1, 1)
+        probs = torch.zeros(len(self.elites), len(action), 3)
+        for place, m in enumerate(self.elites):
+            frames[place, :, 0, 0] += (10 * m + 1 + 4 * rows * m).to(torch.uint8)
+            probs[place] = torch.tensor([0.0, 1 - m / 4, m / 4])
+        return frames, probs, torch.full((len(self.elites), len(action)), 0.5)
+
+    def decide(self, reward_probs: Any, end_prob: Any) -> Any:
+        return reward_probs[:, 2].clone(), end_prob > 0.9
+
+
+def run_elites(model: Model, rows: int = ROWS, **settings: Any) -> tuple[Any, ModelBuffer, RolloutEngine]:
+    buffer = ModelBuffer(64, context=CONTEXT, horizon=2, frame_shape=(SIDE, SIDE), seed=0)
+    engine = RolloutEngine(seed=0, **settings)
+    engine.run(
+        np.zeros((rows, CONTEXT, SIDE, SIDE), np.uint8), Policy(), model, buffer, horizon=1, epsilon=0.0
+    )
+    return buffer.export(0, rows), buffer, engine
+
+
+def test_mean_propagation_averages_frames_and_probabilities() -> None:
+    stored, _, _ = run_elites(Elites([1, 3]), rows=8, propagation="mean")
+    expected = [(11 + 4 * b + 31 + 12 * b) / 2 for b in range(8)]
+    assert stored["frame"][:, CONTEXT, 0, 0].tolist() == expected
+    assert np.allclose(stored["reward"][:, 0], 0.5)
+
+
+def test_with_uncertainty_on_the_drawn_member_still_makes_the_step() -> None:
+    mask = UncertaintyConfig(mode="mask", mask_share=0.0)
+    stored, _, _ = run_elites(Elites([1, 3]), rows=8, uncertainty=mask)
+    member = stored["member"][:, 0].astype(int)
+    assert set(member) == {1, 3}
+    assert np.array_equal(stored["frame"][:, CONTEXT, 0, 0], 10 * member + 1 + 4 * np.arange(8) * member)
+    assert np.allclose(stored["reward"][:, 0], member / 4)
+
+
+def test_the_most_doubtful_rows_are_masked_and_their_branches_stop() -> None:
+    mask = UncertaintyConfig(mode="mask", mask_share=0.25)
+    stored, buffer, engine = run_elites(Elites([1, 3]), rows=8, uncertainty=mask)
+    assert stored["length"].tolist() == [1] * 6 + [0] * 2, "disagreement grows with the row"
+    assert buffer.num_transitions == 6
+    assert engine.metrics["masked_share"] == 0.25
+    assert buffer.sample(32, 1).obs.shape[0] == 32
+    unmasked, _, quiet = run_elites(Elites([1, 3]), rows=8)
+    assert unmasked["length"].tolist() == [1] * 8
+    assert quiet.metrics == {}
+
+
+def test_the_bonus_is_added_to_imagined_rewards() -> None:
+    plain, _, _ = run_elites(Elites([1, 3]), rows=4, uncertainty=UncertaintyConfig(mode="mask", mask_share=0))
+    paid, _, engine = run_elites(Elites([1, 3]), rows=4, uncertainty=UncertaintyConfig(bonus=2.0))
+    # Of two members half the distance is the standard deviation: (20 + 8 b) / 2 levels, 0.5 / 2 of P.
+    doubt = np.array([(10 + 4 * b) / 255 + 0.25 for b in range(4)])
+    assert np.allclose(paid["reward"][:, 0] - plain["reward"][:, 0], 2.0 * doubt, atol=1e-6)
+    assert engine.metrics["disagreement"] == pytest.approx(doubt.mean())
+
+
+def test_disagreement_looks_at_changed_pixels_alone() -> None:
+    newest = torch.full((1, 4, 4), 100, dtype=torch.uint8)
+    frames = newest.repeat(2, 1, 1, 1)
+    probs = torch.tensor([0.0, 1.0, 0.0]).repeat(2, 1, 1)
+    assert disagreement(newest, frames, probs).tolist() == [0.0]
+    frames[0, 0, 0, 0] += 4  # not more than four levels: no change
+    assert disagreement(newest, frames, probs).tolist() == [0.0]
+    frames[0, 0, 0, 0] += 16
+    assert disagreement(newest, frames, probs).item() == pytest.approx(10 / 255)
+    probs[0, 0] = torch.tensor([0.0, 0.5, 0.5])
+    assert disagreement(newest, frames, probs).item() == pytest.approx(10 / 255 + 0.25)

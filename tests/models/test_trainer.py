@@ -8,7 +8,9 @@ import torch
 
 from mbpo_fast.data import ReplayBuffer
 from mbpo_fast.models import ModelConfig, ModelTrainer, WorldModel
+from mbpo_fast.models.losses import TYPICAL_CHANGE, VALUE_WEIGHT, frame_loss, typical_change
 from mbpo_fast.models.trainer import _EarlyStop, bootstrap_weights, rank_elites
+from mbpo_fast.nets import Prediction
 
 SIDE, LANES = 36, 2
 SMALL = {
@@ -114,6 +116,89 @@ def test_batches_hold_the_stated_shares_of_rewards_and_ends() -> None:
     natural = ModelTrainer(model(batch_size=16, rewarded_share=0.0, ended_share=0.0), seed=0)
     _, _, _, reward, _ = natural._batch(buffer, natural._pools(buffer))
     assert (reward != 0).float().mean() < 0.2
+
+
+def test_recent_share_of_a_batch_comes_from_the_newest_quarter() -> None:
+    buffer = replay()
+    for share, low, high in ((0.75, 0.7, 0.8), (0.0, 0.0, 0.0), (0.25, 0.2, 0.3)):
+        trainer = ModelTrainer(model(recent_share=share, rewarded_share=0.0, ended_share=0.0), seed=0)
+        own = np.arange(1000)
+        drawn = trainer._draw((own, own[:0], own[:0]), 4000, step=3)
+        assert low <= (drawn >= 750).mean() <= high
+        assert len(np.unique(drawn)) > 200, "uniform within its part"
+    assert np.array_equal(drawn, trainer._draw((own, own[:0], own[:0]), 4000, step=3))
+    assert len(trainer._pools(buffer)) == 5
+
+
+def test_changes_are_measured_once_in_units_of_the_first_data() -> None:
+    net = model()
+    trainer = ModelTrainer(net, seed=0)
+    trainer.fit(replay())
+    assert net.change_scale == pytest.approx(200 / 255, rel=0.01)
+    buffer = replay(seed=1)
+    before = net.change_scale
+    trainer.fit(buffer)
+    assert net.change_scale == before
+    raw = model(normalise=False)
+    ModelTrainer(raw, seed=0).fit(replay())
+    assert raw.change_scale == TYPICAL_CHANGE
+
+
+def test_the_frame_loss_does_not_depend_on_contrast() -> None:
+    newest = torch.zeros(1, 4, 4, dtype=torch.uint8)
+    none = torch.zeros(1)
+    losses = []
+    for contrast in (50, 100):
+        following = newest.clone()
+        following[0, 0] = contrast
+        said = Prediction(torch.full((1, 4, 4), 0.5 * contrast / 255), torch.zeros(1, 4, 4), none, none)
+        losses.append(float(frame_loss(said, newest, following, typical_change(newest, following))))
+    assert losses[0] == pytest.approx(losses[1])
+    assert losses[0] == pytest.approx(16 * np.log(2) + VALUE_WEIGHT * 4 * 0.5)
+
+
+def test_averaged_weights_are_judged_and_the_trained_ones_go_on() -> None:
+    buffer = replay()
+    net = model(weight_average=0.9, ensemble_size=2, num_elites=1)
+    trainer = ModelTrainer(net, seed=0)
+    expected = [p.detach().clone() for p in net.members.parameters()]
+    pools = trainer._pools(buffer)
+    for step in range(12):
+        net.update(*trainer._batch(buffer, pools))
+        share = max(0.1, 1 / (1 + 0.1 * step))
+        expected = [
+            e + share * (p.detach() - e) for e, p in zip(expected, net.learners.parameters(), strict=True)
+        ]
+    for e, p, q in zip(expected, net.members.parameters(), net.learners.parameters(), strict=True):
+        assert torch.allclose(e, p, atol=1e-6)
+        assert not p.requires_grad
+        assert q.requires_grad
+    assert model(weight_average=0).learners is not None
+    plain = model(weight_average=0)
+    assert plain.learners is plain.members
+
+
+def test_outcome_shifts_are_drawn_anew_for_every_member_and_step() -> None:
+    net = model(outcome_shift=3)
+    first = net._shifts()
+    net.gradient_steps += 1
+    assert len(first) == 5
+    assert first != net._shifts()
+    assert all(-3 <= offset <= 3 for pair in first for offset in pair)
+    assert set(model(outcome_shift=0)._shifts()) == {(0, 0)}
+    assert set(model(outcome_shift=3, arch="grid")._shifts()) == {(0, 0)}
+
+
+def test_a_shift_moves_the_outcome_and_leaves_the_frame() -> None:
+    net = model()
+    with torch.no_grad():
+        net.members[0].head.weight.normal_()
+    rows = [
+        x[0] for x in ModelTrainer(net, seed=0)._batch(replay(), ModelTrainer(net, seed=0)._pools(replay()))
+    ]
+    still, moved = net.losses(net.members[0], *rows), net.losses(net.members[0], *rows, shift=(2, -3))
+    assert still["frame"] == moved["frame"]
+    assert still["reward"] != moved["reward"]
 
 
 def test_early_stop_counts_patience_and_keeps_each_members_best() -> None:
@@ -242,5 +327,5 @@ def test_members_learn_apart() -> None:
         for x, y in zip(first.members, second.members, strict=True)
     ]
     assert equal == [True, False]
-    starts = [next(member.parameters()) for member in first.members]
-    assert not torch.equal(*starts), "members start different"
+    starts = zip(*(member.parameters() for member in first.members), strict=True)
+    assert not all(torch.equal(a, b) for a, b in starts), "members start different"

@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mbpo_fast.nets import GridNet, NatureNet, PixelNet, Prediction
+from mbpo_fast.nets import ClockNet, GridNet, NatureNet, PixelNet, Prediction
+from mbpo_fast.nets.clock import cell_means
 from mbpo_fast.nets.world import space_to_depth
 
 ROWS, CONTEXT, ACTIONS = 4, 5, 6
@@ -13,7 +14,12 @@ ROWS, CONTEXT, ACTIONS = 4, 5, 6
 def member(arch: str, side: int = 36) -> PixelNet:
     if arch == "nature":
         return NatureNet(CONTEXT, (side, side), ACTIONS, fc_dim=32)
-    net = GridNet(CONTEXT, (side, side), ACTIONS, width=8, depth=2, outcome_width=8)
+    sizes = {"width": 8, "depth": 2, "outcome_width": 8}
+    net: GridNet | ClockNet
+    if arch == "grid":
+        net = GridNet(CONTEXT, (side, side), ACTIONS, **sizes)
+    else:
+        net = ClockNet(CONTEXT, (side, side), ACTIONS, **sizes, detail_frames=4)
     with torch.no_grad():  # the head starts at zero, which would hide a wrong input
         net.head.weight.normal_(std=0.1)
     return net
@@ -25,7 +31,7 @@ def inputs(side: int = 36) -> tuple[torch.Tensor, torch.Tensor]:
     return context, torch.randint(0, ACTIONS, (ROWS,), generator=generator)
 
 
-@pytest.mark.parametrize("arch", ["grid", "nature"])
+@pytest.mark.parametrize("arch", ["clock", "grid", "nature"])
 @pytest.mark.parametrize("side", [36, 84])
 def test_shapes(arch: str, side: int) -> None:
     out = member(arch, side)(*inputs(side))
@@ -34,7 +40,7 @@ def test_shapes(arch: str, side: int) -> None:
     assert out.end_logit.shape == (ROWS,)
 
 
-@pytest.mark.parametrize("arch", ["grid", "nature"])
+@pytest.mark.parametrize("arch", ["clock", "grid", "nature"])
 def test_sees_the_action_and_every_frame(arch: str) -> None:
     torch.manual_seed(1)
     net, (context, action) = member(arch), inputs()
@@ -46,11 +52,48 @@ def test_sees_the_action_and_every_frame(arch: str) -> None:
         assert (net(other, action).delta - base).abs().max() > 1e-5, f"frame {frame} is not seen"
 
 
-def test_a_fresh_grid_member_copies_the_last_frame() -> None:
-    net = GridNet(CONTEXT, (36, 36), ACTIONS, width=8)
+@pytest.mark.parametrize("net", [GridNet, ClockNet])
+def test_a_fresh_member_copies_the_last_frame(net: type[GridNet] | type[ClockNet]) -> None:
+    net = net(CONTEXT, (36, 36), ACTIONS, width=8)
     context, action = inputs()
     newest = context[:, -1]
     assert torch.equal(net(context, action).next_frame(newest), newest)
+
+
+def test_cell_means_are_exact_on_views_too() -> None:
+    context = inputs(84)[0]
+    for frames in (context, context[:, 1:], torch.full_like(context, 255)):
+        sums = F.avg_pool2d(frames.double(), 4)
+        assert torch.equal((cell_means(frames).double() * 255).mul(16).round().div(16), sums)
+
+
+def test_the_clock_alone_moves_every_cell_and_only_through_its_own_path() -> None:
+    """A change far away, longer ago than the detailed frames reach, is felt everywhere: that is the clock."""
+    torch.manual_seed(1)
+    net = member("clock", 84)
+    assert isinstance(net, ClockNet)
+    context, action = inputs(84)
+    context = context // 64  # quiet screens: a clock that is not at its limit
+    other = context.clone()
+    other[:, 0, :8, :8] += 100
+    near, far = slice(0, 40), slice(60, 84)
+    felt = (net(other, action).delta - net(context, action).delta).abs()
+    assert felt[:, near, near].max() > 1e-5
+    assert felt[:, far, far].max() > 1e-7
+    with torch.no_grad():
+        net.condition.hidden.weight[:, ACTIONS:] = 0.0
+    felt = (net(other, action).delta - net(context, action).delta).abs()
+    assert felt[:, far, far].max() == 0
+    assert felt[:, near, near].max() > 1e-5, "the coarse memory is local"
+
+
+def test_the_movement_stem_is_a_convolution_over_differences() -> None:
+    net = ClockNet(CONTEXT, (36, 36), ACTIONS, width=8, detail_frames=4)
+    frames = inputs()[0][:, -4:].double()
+    moved = torch.cat([4 * (frames[:, 1:] - frames[:, :-1]), 2 * frames[:, -1:]], dim=1) / 255
+    stem = net.stem
+    expected = F.conv2d(moved, stem.weight.double(), stem.bias.double(), stride=4)  # type: ignore[union-attr]
+    assert torch.allclose(stem(inputs()[0][:, -4:]).double(), expected, atol=1e-4)
 
 
 def test_space_to_depth_is_pixel_unshuffle() -> None:
@@ -72,5 +115,7 @@ def test_next_frame_clips_and_rounds() -> None:
 def test_unfit_sides_are_refused() -> None:
     with pytest.raises(ValueError, match="divisible by 4"):
         GridNet(4, (38, 38), 3)
+    with pytest.raises(ValueError, match="divisible by 4"):
+        ClockNet(4, (38, 38), 3)
     with pytest.raises(ValueError, match="decoder"):
         NatureNet(4, (40, 40), 3)

@@ -1,0 +1,43 @@
+"""How much the elites disagree about a step, and what a rollout makes of it."""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from mbpo_fast.models.losses import CHANGED_LEVELS
+from mbpo_fast.settings import Settings
+
+
+class UncertaintyConfig(Settings):
+    """What the elites' disagreement does to imagined rows."""
+
+    mode: Literal["off", "mask"] = Field(
+        "off", description="mask: branches stop before their most doubtful steps; all elites run, not one"
+    )
+    mask_share: float = Field(
+        0.25, ge=0, lt=1, description="share of the rows of each imagined step that is masked"
+    )
+    bonus: float = Field(
+        0.0, ge=0, description="exploration bonus: this times the disagreement is added to imagined rewards"
+    )
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anything needs the disagreement."""
+        return self.mode != "off" or self.bonus > 0
+
+
+def disagreement(newest: Tensor, frames: Tensor, reward_probs: Tensor) -> Tensor:
+    """Disagreement of E members about B steps, f32 [B], not negative; 0 where all say the same.
+
+    newest u8 [B, h, w]; frames u8 [E, B, h, w]; reward_probs f32 [E, B, 3]. The sum of two standard
+    deviations over members: of the pixels that any member changes, their mean in units of 255 levels, and of
+    the probability that there is a reward.
+    """
+    predicted = frames.to(torch.float32)
+    moved = ((predicted - newest.to(torch.float32)).abs() > CHANGED_LEVELS).any(dim=0)
+    spread = predicted.std(dim=0, correction=0) * moved
+    pixels = spread.sum(dim=(1, 2)) / moved.sum(dim=(1, 2)).clamp(min=1) / 255.0
+    return pixels + (1.0 - reward_probs[:, :, 1]).std(dim=0, correction=0)

@@ -1,0 +1,207 @@
+"""The default world-model network: a grid network that also remembers, coarsely, when things happened."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mbpo_fast.nets.world import NUM_REWARD_CLASSES, PixelNet, Prediction
+
+CELL = 4
+"""Side of a cell in pixels: the network works on the grid of cells, 21x21 for 84x84."""
+CHANGED_PRIOR = 0.013
+"""Share of pixels that change in a step, roughly: where a fresh mask starts."""
+COARSE_SCALE = 8.0
+"""Brings the changes of cell means, about a tenth of a pixel's, to the size of the other inputs."""
+OUTCOME_FRAMES = 4
+"""Newest frames that reward and end are read from pixel by pixel."""
+CLOCK_LIMIT = 2.0
+"""Gray levels of mean change at which a tick of the clock saturates: a whole new screen is not louder."""
+
+
+class ClockNet(PixelNet):
+    """Residual 3x3 convolutions on a grid of 4x4-pixel cells, steered by the action and a clock.
+
+    What happens next in a game often depends on when something last happened, many steps ago: the invaders
+    march every 8th step, a lost life is counted 32 steps after the hit. So there are three looks at the past:
+    the newest `detail_frames` frames pixel by pixel; all `context` frames as means of cells; and the clock,
+    the mean change of every past step, which scales and shifts the channels of each block (FiLM, Perez et
+    al. 2018). The outcome (reward, end) has channels of its own, behind group normalisation.
+    """
+
+    def __init__(
+        self,
+        context: int,
+        frame_shape: tuple[int, int],
+        num_actions: int,
+        *,
+        detail_frames: int = 12,
+        width: int = 32,
+        depth: int = 2,
+        outcome_width: int = 24,
+        outcome_depth: int = 1,
+        clock_width: int = 64,
+    ) -> None:
+        super().__init__()
+        if any(side % CELL for side in frame_shape):
+            raise ValueError(f"[ClockNet] expected frame sides divisible by {CELL}, got {frame_shape}")
+        self.detail_frames = min(detail_frames, context)
+        self.stem = _MovementConv(self.detail_frames, width)
+        self.memory = nn.Conv2d(context - 1, width, 1, bias=False)
+        self.place = nn.Parameter(torch.zeros(1, width, *(side // CELL for side in frame_shape)))
+        self.condition = _Condition(context - 1, num_actions, clock_width)
+        self.blocks = nn.ModuleList(_ResidualBlock(width, clock_width, num_actions) for _ in range(depth))
+        self.head = nn.Conv2d(width, 2 * CELL**2, 1)
+        # Rewards and ends are rare: with more frames, or with places, this part learns them by heart.
+        self.outcome_frames = min(OUTCOME_FRAMES, context)
+        self.outcome_stem = _MovementConv(self.outcome_frames, outcome_width, around=1)
+        self.outcome_memory = nn.Conv2d(context - 1, outcome_width, 3, padding=1, bias=False)
+        self.outcome_condition = _Condition(context - 1, num_actions, clock_width)
+        self.outcome = _OutcomeNet(outcome_width, outcome_depth, clock_width, num_actions)
+        self._start_as_a_copy()
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _start_as_a_copy(self) -> None:
+        nn.init.zeros_(self.head.weight)
+        bias = torch.zeros(2 * CELL**2)
+        bias[: CELL**2] = math.log(CHANGED_PRIOR / (1 - CHANGED_PRIOR))
+        self.head.bias = nn.Parameter(bias)
+
+    def forward(self, context: Tensor, action: Tensor, moved: Tensor | None = None) -> Prediction:
+        """See `PixelNet`; reward and end are read from `moved`, the screens shifted, where it is given."""
+        past, clock = _past(context)
+        pixels = self._pixels(context, past, clock, action)
+        logits = (
+            self._outcome(context, past, clock, action)
+            if moved is None
+            else (self._outcome(moved, *_past(moved), action))
+        )
+        return Prediction(
+            delta=pixels[:, 1],
+            mask_logit=pixels[:, 0],
+            reward_logits=logits[:, :NUM_REWARD_CLASSES],
+            end_logit=logits[:, NUM_REWARD_CLASSES],
+        )
+
+    def _pixels(self, context: Tensor, past: Tensor, clock: Tensor, action: Tensor) -> Tensor:
+        """Mask logits and changes, f32 [B, 2, h, w]."""
+        # Added up in float32: what is left of nearly equal frames would drown in bfloat16's rounding.
+        with torch.autocast(context.device.type, enabled=False):
+            x = self.stem(context[:, -self.detail_frames :]) + self.memory(past) + self.place
+        condition = self.condition(clock, action)
+        for block in self.blocks:
+            x = block(x, condition, action)
+        return F.pixel_shuffle(self.head(F.relu(x)).float(), CELL)
+
+    def _outcome(self, context: Tensor, past: Tensor, clock: Tensor, action: Tensor) -> Tensor:
+        """Logits of the reward classes and of the end, f32 [B, 4]."""
+        with torch.autocast(context.device.type, enabled=False):
+            x = self.outcome_stem(context[:, -self.outcome_frames :]) + self.outcome_memory(past)
+        logits: Tensor = self.outcome(x, self.outcome_condition(clock, action), action)
+        return logits
+
+
+def _past(context: Tensor) -> tuple[Tensor, Tensor]:
+    """Changes of the cell means f32 [B, C - 1, h / 4, w / 4] and the clock f32 [B, C - 1]."""
+    coarse = cell_means(context)
+    steps = coarse[:, 1:] - coarse[:, :-1]
+    clock = steps.abs().mean(dim=(2, 3)).mul_(255.0).clamp_(max=CLOCK_LIMIT)
+    return steps.mul_(COARSE_SCALE).contiguous(memory_format=torch.channels_last), clock
+
+
+def cell_means(frames: Tensor) -> Tensor:
+    """Exact means of cells in units of 255 levels: u8 [B, C, h, w] -> f32 [B, C, h / 4, w / 4].
+
+    Sums four pixels of a row in one 32-bit word, two at a time: faster than converting every pixel.
+    """
+    batch, count, height, width = frames.shape
+    words = frames.contiguous().view(torch.int32).view(batch, count, height // 4, 4, width // 4)
+    pairs = words.bitwise_and(0x00FF00FF).add_((words >> 8).bitwise_and_(0x00FF00FF))
+    pairs = pairs[:, :, :, 0] + pairs[:, :, :, 1] + pairs[:, :, :, 2] + pairs[:, :, :, 3]
+    return ((pairs & 0xFFFF) + (pairs >> 16)).to(torch.float32).mul_(1.0 / (16 * 255))
+
+
+class _MovementConv(nn.Conv2d):
+    """A linear map of the pixels of each cell and of `around` cells beside it.
+
+    It is learned on the frames' differences and the newest frame: these train several times faster than
+    frames. They are a linear map too, so it is the weights that are mapped and not the pixels.
+    """
+
+    movements: Tensor
+
+    def __init__(self, frames: int, channels: int, around: int = 0) -> None:
+        kernel, padding = CELL * (1 + 2 * around), CELL * around
+        super().__init__(frames, channels, kernel, stride=CELL, padding=padding)
+        movements = 4.0 * (torch.eye(frames).roll(1, dims=1) - torch.eye(frames))
+        movements[-1] = 2.0 * torch.eye(frames)[-1]
+        self.register_buffer("movements", movements, persistent=False)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """u8 [B, frames, h, w] -> f32 [B, channels, h / 4, w / 4]."""
+        weight = torch.einsum("omij,mf->ofij", self.weight, self.movements) / 255.0
+        pixels = frames.to(torch.float32)
+        return F.conv2d(pixels, weight, self.bias, self.stride, self.padding)
+
+
+class _Condition(nn.Module):
+    """What steers the blocks: a hidden layer over the clock and the action."""
+
+    def __init__(self, ticks: int, num_actions: int, width: int) -> None:
+        super().__init__()
+        self.num_actions = num_actions
+        self.hidden = nn.Linear(num_actions + ticks, width)
+
+    def forward(self, clock: Tensor, action: Tensor) -> Tensor:
+        one_hot = F.one_hot(action, self.num_actions).to(clock.dtype)
+        return F.relu(self.hidden(torch.cat([one_hot, clock], dim=1)))
+
+
+class _FiLM(nn.Module):
+    """Scale and shift every channel by the condition and, directly, by the action."""
+
+    def __init__(self, condition: int, num_actions: int, channels: int) -> None:
+        super().__init__()
+        self.by_condition = nn.Linear(condition, 2 * channels)
+        self.by_action = nn.Parameter(0.1 * torch.randn(num_actions, 2 * channels))
+
+    def forward(self, x: Tensor, condition: Tensor, action: Tensor) -> Tensor:
+        both = (self.by_condition(condition) + self.by_action[action]).to(x.dtype)
+        scale, shift = both[:, :, None, None].chunk(2, dim=1)
+        return torch.addcmul(x + shift, x, scale)
+
+
+class _ResidualBlock(nn.Module):
+    def __init__(self, width: int, condition: int, num_actions: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.film = _FiLM(condition, num_actions, width)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor, condition: Tensor, action: Tensor) -> Tensor:
+        h = self.film(self.first(F.relu(x)), condition, action)
+        out: Tensor = x + self.second(F.relu(h))
+        return out
+
+
+class _OutcomeNet(nn.Module):
+    """3x3 convolutions with group normalisation, then logits by cell, pooled by a soft maximum.
+
+    A reward or a lost life is a local event, a shot that meets its target: it is where any cell says so.
+    """
+
+    def __init__(self, width: int, depth: int, condition: int, num_actions: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(4, width)
+        self.film = _FiLM(condition, num_actions, width)
+        self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(depth))
+        self.norms = nn.ModuleList(nn.GroupNorm(4, width) for _ in range(depth))
+        self.out = nn.Conv2d(width, NUM_REWARD_CLASSES + 1, 1)
+
+    def forward(self, x: Tensor, condition: Tensor, action: Tensor) -> Tensor:
+        x = F.relu(self.film(self.norm(x), condition, action))
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = F.relu(norm(conv(x)))
+        by_cell: Tensor = self.out(x).float().flatten(2)
+        return by_cell.logsumexp(dim=2) - math.log(by_cell.shape[2])
