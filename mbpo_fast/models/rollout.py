@@ -171,9 +171,8 @@ class RolloutEngine:
     def _kept(self, doubt: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Which rows are written: all but the `mask_share` of highest disagreement."""
         kept = np.ones(len(doubt), bool)
-        if self.uncertainty.mode == "mask":
-            count = int(len(doubt) * self.uncertainty.mask_share)
-            kept[np.argsort(-doubt, kind="stable")[:count]] = False
+        count = int(len(doubt) * self.uncertainty.mask_share)
+        kept[np.argsort(-doubt, kind="stable")[:count]] = False
         return kept
 
     def _draw_members(self, elites: Sequence[int], rows: int) -> NDArray[np.int64]:
