@@ -28,7 +28,7 @@ class ModelConfig(Settings):
     depth: int = Field(2, ge=1, description="residual blocks of the clock and the grid network")
     outcome_width: int = Field(24, ge=4, multiple_of=4, description="channels of the reward and end network")
     outcome_shift: int = Field(
-        3, ge=0, le=16, description="pixels that the clock network's outcome rows are shifted by in training"
+        0, ge=0, le=16, description="pixels that the clock network's outcome rows are shifted by in training"
     )
     clock_width: int = Field(64, ge=1, description="hidden units between clock, action and blocks")
     fc_dim: int = Field(512, ge=1, description="features of the nature network")

@@ -69,6 +69,7 @@ class WorldModel:
         next_frame: Tensor,
         reward: Tensor,
         terminated: Tensor,
+        *,
         shift: tuple[int, int] = (0, 0),
     ) -> dict[str, Tensor]:
         """Losses of one member's network, 0-d: `frame` (summed over pixels), `reward`, `end`.
@@ -95,7 +96,7 @@ class WorldModel:
         shifts = self._shifts()
 
         def differentiate(member: int) -> dict[str, Tensor]:
-            own = (column[member] for column in rows)
+            own = [column[member] for column in rows]
             losses = self.losses(self.learners[member], *own, shift=shifts[member])
             total_loss(losses).backward()  # type: ignore[no-untyped-call]
             return {name: loss.detach() for name, loss in losses.items()}

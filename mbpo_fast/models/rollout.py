@@ -132,15 +132,16 @@ class RolloutEngine:
             kept = self._kept(doubt)
             doubts.append(doubt)
             masked += int((~kept).sum())
-            rows = (
-                frame,
-                action,
-                reward + self.uncertainty.bonus * doubt,
-                terminated,
-                member.astype(np.int16),
-            )
+            reward = reward + self.uncertainty.bonus * doubt
             if kept.any():
-                buffer.append(ids[kept], *(row[kept] for row in rows))
+                buffer.append(
+                    ids[kept],
+                    frame[kept],
+                    action[kept],
+                    reward[kept],
+                    terminated[kept],
+                    member[kept].astype(np.int16),
+                )
             self.steps += 1
             written += int(kept.sum())
             alive = kept & ~terminated
@@ -169,8 +170,8 @@ class RolloutEngine:
             doubt = torch.zeros(len(action))
         else:
             step, doubt = self._ask_all(model, screens, buttons, torch.from_numpy(member))  # type: ignore[arg-type]
-        frame, reward, terminated, doubt = (x.cpu().numpy() for x in (*step, doubt))
-        return frame, reward, terminated, doubt
+        frame, reward, terminated = (x.cpu().numpy() for x in step)
+        return frame, reward, terminated, doubt.cpu().numpy()
 
     def _ask_all(
         self, model: ElitesModel, context: torch.Tensor, action: torch.Tensor, member: torch.Tensor
@@ -188,9 +189,8 @@ class RolloutEngine:
     def _kept(self, doubt: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Which rows are written: all but the `mask_share` of highest disagreement."""
         kept = np.ones(len(doubt), bool)
-        if self.uncertainty.mode == "mask":
-            count = int(len(doubt) * self.uncertainty.mask_share)
-            kept[np.argsort(-doubt, kind="stable")[:count]] = False
+        count = int(len(doubt) * self.uncertainty.mask_share)
+        kept[np.argsort(-doubt, kind="stable")[:count]] = False
         return kept
 
     def _draw_members(self, elites: Sequence[int], rows: int) -> NDArray[np.int64]:

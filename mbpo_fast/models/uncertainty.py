@@ -1,7 +1,5 @@
 """How much the elites disagree about a step, and what a rollout makes of it."""
 
-from typing import Literal
-
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -13,11 +11,14 @@ from mbpo_fast.settings import Settings
 class UncertaintyConfig(Settings):
     """What the elites' disagreement does to imagined rows."""
 
-    mode: Literal["off", "mask"] = Field(
-        "off", description="mask: branches stop before their most doubtful steps; all elites run, not one"
+    measure: bool = Field(
+        False, description="run all elites on every imagined row and log their disagreement"
     )
     mask_share: float = Field(
-        0.25, ge=0, lt=1, description="share of the rows of each imagined step that is masked"
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the rows of each imagined step, the most doubtful, that is not written",
     )
     bonus: float = Field(
         0.0, ge=0, description="exploration bonus: this times the disagreement is added to imagined rewards"
@@ -26,7 +27,7 @@ class UncertaintyConfig(Settings):
     @property
     def enabled(self) -> bool:
         """Whether anything needs the disagreement."""
-        return self.mode != "off" or self.bonus > 0
+        return self.measure or self.mask_share > 0 or self.bonus > 0
 
 
 def disagreement(newest: Tensor, frames: Tensor, reward_probs: Tensor) -> Tensor:

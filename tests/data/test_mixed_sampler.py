@@ -55,6 +55,12 @@ def test_n_step_and_gamma_reach_both_parts():
     assert set(batch.discount[32:]) == {0.5, 0.25}
 
 
+def test_imagined_returns_may_run_over_other_steps_than_real_ones():
+    batch = MixedSampler(replay(), model_buffer(), 64, 0.5, model_n_step=1).sample(2, 0.5, use_model=True)
+    assert set(batch.discount[:32]) == {0.25}
+    assert set(batch.discount[32:]) == {0.5}
+
+
 def test_out_is_filled_again():
     sampler = MixedSampler(replay(), model_buffer(), 8, 0.5)
     out = Batch.empty(8, 4, SHAPE)

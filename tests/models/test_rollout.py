@@ -141,8 +141,8 @@ def test_mean_propagation_averages_frames_and_probabilities() -> None:
 
 
 def test_with_uncertainty_on_the_drawn_member_still_makes_the_step() -> None:
-    mask = UncertaintyConfig(mode="mask", mask_share=0.0)
-    stored, _, _ = run_elites(Elites([1, 3]), rows=8, uncertainty=mask)
+    stored, _, engine = run_elites(Elites([1, 3]), rows=8, uncertainty=UncertaintyConfig(measure=True))
+    assert engine.metrics["masked_share"] == 0.0
     member = stored["member"][:, 0].astype(int)
     assert set(member) == {1, 3}
     assert np.array_equal(stored["frame"][:, CONTEXT, 0, 0], 10 * member + 1 + 4 * np.arange(8) * member)
@@ -150,7 +150,7 @@ def test_with_uncertainty_on_the_drawn_member_still_makes_the_step() -> None:
 
 
 def test_the_most_doubtful_rows_are_masked_and_their_branches_stop() -> None:
-    mask = UncertaintyConfig(mode="mask", mask_share=0.25)
+    mask = UncertaintyConfig(mask_share=0.25)
     stored, buffer, engine = run_elites(Elites([1, 3]), rows=8, uncertainty=mask)
     assert stored["length"].tolist() == [1] * 6 + [0] * 2, "disagreement grows with the row"
     assert buffer.num_transitions == 6
@@ -162,7 +162,7 @@ def test_the_most_doubtful_rows_are_masked_and_their_branches_stop() -> None:
 
 
 def test_the_bonus_is_added_to_imagined_rewards() -> None:
-    plain, _, _ = run_elites(Elites([1, 3]), rows=4, uncertainty=UncertaintyConfig(mode="mask", mask_share=0))
+    plain, _, _ = run_elites(Elites([1, 3]), rows=4, uncertainty=UncertaintyConfig(measure=True))
     paid, _, engine = run_elites(Elites([1, 3]), rows=4, uncertainty=UncertaintyConfig(bonus=2.0))
     # Of two members half the distance is the standard deviation: (20 + 8 b) / 2 levels, 0.5 / 2 of P.
     doubt = np.array([(10 + 4 * b) / 255 + 0.25 for b in range(4)])

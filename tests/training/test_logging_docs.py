@@ -17,6 +17,7 @@ TINY = {
     "model.first_updates": "4",
     "model.updates": "2",
     "model.check_every": "2",
+    "model.uncertainty.measure": "true",
     "training.updates_per_step": "0.1",
     "evaluation.every": "150",
     "evaluation.episodes": "2",
