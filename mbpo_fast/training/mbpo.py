@@ -83,17 +83,19 @@ class Trainer(Loop):
             training.epoch_length,
         )
         starts = self._starts(world)
-        if isinstance(world.model, Oracle):
-            world.model.begin(starts, horizon)
-        world.engine.run(
-            self.parts.replay.stacks(starts, self.config.model.context),
-            self.parts.agent,
-            world.model,
-            world.buffer,
-            horizon=horizon,
-            epsilon=training.rollout_epsilon,
-        )
-        self.model_metrics["rollout_length"] = float(horizon)
+        for first in range(0, len(starts), START_CHUNK):
+            ids = starts[first : first + START_CHUNK]
+            if isinstance(world.model, Oracle):
+                world.model.begin(ids, horizon)
+            world.engine.run(
+                self.parts.replay.stacks(ids, self.config.model.context),
+                self.parts.agent,
+                world.model,
+                world.buffer,
+                horizon=horizon,
+                epsilon=training.rollout_epsilon,
+            )
+        self.model_metrics |= {"rollout_length": float(horizon)} | world.engine.metrics
 
     def _starts(self, world: ModelParts) -> NDArray[np.int64]:
         """Ids of the real transitions where branches begin, drawn with replacement."""
