@@ -53,7 +53,7 @@ class FusedRolloutEngine:
     def __init__(self, *, seed: int, threads: int = 1) -> None:
         self.seed = seed
         self.steps = 0
-        self.description = f"fused on the CPU ({_core.isa()}, {threads} threads)"
+        self.description = f"fused on the CPU ({_core.isa()}, threads: {threads})"
         self._pool = _core.ThreadPool(threads)
 
     def run(
