@@ -35,10 +35,14 @@ std::unique_ptr<Network> make_network(const Ids& layers, const Floats& weights, 
                                    std::span(registers, static_cast<std::size_t>(count)));
 }
 
-// A batch as the network reads it.
+// A batch as the network reads it. Actions and members choose memory to read, so they are copied before they
+// are checked: another thread may write to the caller's arrays.
 struct Rows {
   std::vector<const std::uint8_t*> context;
-  StepRows rows;
+  std::vector<std::int64_t> action, member;
+  StepRows rows() const {
+    return {context.data(), action.data(), member.data(), static_cast<std::int64_t>(context.size())};
+  }
 };
 
 Rows rows_of(const char* op, const Network& network, const Bytes& frames, const Ids& action,
@@ -46,12 +50,12 @@ Rows rows_of(const char* op, const Network& network, const Bytes& frames, const 
   const NetworkInput& in = network.input();
   const std::uint8_t* first = read(op, "context", frames, {kAnySize, in.context, in.height, in.width});
   const py::ssize_t count = size_of(frames.value, 0);
-  Rows batch{std::vector<const std::uint8_t*>(static_cast<std::size_t>(count)),
-             {nullptr, read(op, "action", action, {count}), read(op, "member", member, {count}), count}};
-  for (std::size_t i = 0; i < batch.context.size(); ++i) {
-    batch.context[i] = first + static_cast<std::int64_t>(i) * in.context * in.height * in.width;
+  const std::int64_t *actions = read(op, "action", action, {count}),
+                     *members = read(op, "member", member, {count});
+  Rows batch{{}, {actions, actions + count}, {members, members + count}};
+  for (py::ssize_t i = 0; i < count; ++i) {
+    batch.context.push_back(first + i * in.context * in.height * in.width);
   }
-  batch.rows.context = batch.context.data();
   return batch;
 }
 
@@ -62,9 +66,9 @@ void evaluate_rows(const Network& network, ThreadPool& pool, const Bytes& contex
   std::int64_t size = 0;
   for (std::size_t which = 0; which < network.outputs().size(); ++which)
     size += network.output_shape(which).size();
-  float* to = write(op, "out", out, {batch.rows.count, size});
+  float* to = write(op, "out", out, {static_cast<py::ssize_t>(batch.context.size()), size});
   const py::gil_scoped_release release;
-  evaluate(network, pool, batch.rows, to);
+  evaluate(network, pool, batch.rows(), to);
 }
 
 void step_rows(const Network& network, ThreadPool& pool, float reward_threshold, float end_threshold,
@@ -72,12 +76,12 @@ void step_rows(const Network& network, ThreadPool& pool, float reward_threshold,
                const Floats& reward, const Array<bool>& terminated) {
   constexpr const char* op = "rollout";
   const Rows batch = rows_of(op, network, context, action, member);
-  const py::ssize_t count = batch.rows.count;
+  const auto count = static_cast<py::ssize_t>(batch.context.size());
   const StepOut out{write(op, "frame", frame, {count, network.input().height, network.input().width}),
                     write(op, "reward", reward, {count}), write_flags(op, "terminated", terminated, {count})};
   const py::gil_scoped_release release;
-  check_rows(op, network, batch.rows);
-  WorldRunner(network, pool, count).step({reward_threshold, end_threshold}, batch.rows, out);
+  check_rows(op, network, batch.rows());
+  WorldRunner(network, pool, count).step({reward_threshold, end_threshold}, batch.rows(), out);
 }
 
 py::typing::Tuple<int, int> roll_out(const Network& policy, const Network& world, ThreadPool& pool,

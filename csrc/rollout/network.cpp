@@ -51,8 +51,8 @@ void check_fields(const char* op, std::size_t index, const Layer& layer) {
   MBPO_CHECK(layer.channels >= 1 && layer.channels <= kMaxChannels, op, where("1 to 2**20 channels"),
              layer.channels);
   MBPO_CHECK(layer.kernel >= 1 && layer.kernel <= kMaxSide && layer.stride >= 1 && layer.stride <= kMaxSide &&
-                 layer.padding >= 0 && layer.padding < kMaxSide,
-             op, where("kernel >= 1, stride >= 1, padding >= 0"),
+                 layer.padding >= 0 && layer.padding <= layer.kernel,
+             op, where("kernel >= 1, stride >= 1, 0 <= padding <= kernel"),
              text(layer.kernel, ", ", layer.stride, ", ", layer.padding));
 }
 

@@ -51,7 +51,7 @@ void check_rows(const char* op, const Network& network, const StepRows& rows) {
 }
 
 void evaluate(const Network& network, ThreadPool& pool, const StepRows& rows, float* out) {
-  check_rows("Network.evaluate", network, rows);
+  check_rows("rollout", network, rows);
   std::int64_t size = 0;
   for (std::size_t which = 0; which < network.outputs().size(); ++which)
     size += network.output_shape(which).size();

@@ -56,7 +56,7 @@ class FusedRolloutEngine:
         self.seed = seed
         self.steps = 0
         self.metrics: dict[str, float] = {}
-        self.description = f"fused on the CPU ({_core.isa()}, {threads} threads)"
+        self.description = f"fused on the CPU ({_core.isa()}, threads: {threads})"
         self._pool = _core.ThreadPool(threads)
 
     def run(
