@@ -38,7 +38,7 @@ def test_catch_is_learned(seed: int) -> None:
     def evaluate() -> dict[str, float]:
         env = build_eval_env(config, num_envs=10, workers=0)
         result = evaluate_policy(
-            loop.agent, env, episodes=100, seed=seed + EVALUATION_SEED, epsilon=0.0, protocol="drawn"
+            loop.agent, [env], episodes=100, seed=seed + EVALUATION_SEED, epsilon=0.0, protocol="drawn"
         )
         returns.append(result.mean)
         return {}

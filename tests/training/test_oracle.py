@@ -147,7 +147,7 @@ def test_catch_is_learned_with_the_oracle(seed: int) -> None:
     def evaluate() -> dict[str, float]:
         env = build_eval_env(config, num_envs=10, workers=0)
         result = evaluate_policy(
-            parts.agent, env, episodes=100, seed=seed + EVALUATION_SEED, epsilon=0.0, protocol="greedy"
+            parts.agent, [env], episodes=100, seed=seed + EVALUATION_SEED, epsilon=0.0, protocol="greedy"
         )
         returns.append(result.mean)
         return {}
