@@ -277,7 +277,9 @@ def test_step_routes_each_row_to_its_member() -> None:
     frame, reward, terminated = net.step(context, action, member)
     for row in range(12):
         alone, probs, end = net.predict(context[row : row + 1], action[row : row + 1], int(member[row]))
-        assert torch.equal(frame[row], alone[0])
+        # A batch of another size is summed in another order: a value on the edge may round to the next level.
+        assert (frame[row].int() - alone[0].int()).abs().max() <= 1
+        assert (frame[row] != alone[0]).float().mean() < 0.01
         assert reward[row] == net.decide_reward(probs)[0]
         assert terminated[row] == (end[0] > net.end_threshold)
 
