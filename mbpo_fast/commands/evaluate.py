@@ -17,7 +17,7 @@ def evaluate(
     epsilon: Annotated[float | None, Parameter(help="Exploration; default: the run's setting.")] = None,
     env: Annotated[str | None, Parameter(help="Play this environment id instead of the run's.")] = None,
     num_envs: Annotated[int, Parameter(help="Games played side by side.")] = 16,
-    workers: Annotated[int | None, Parameter(help="Emulator processes; default: one a core.")] = None,
+    workers: Annotated[int | None, Parameter(help="Emulator processes; default: two a core.")] = None,
     json: Annotated[Path | None, Parameter(help="Write the result to this file too.")] = None,
     video: Annotated[Path | None, Parameter(help="Write a game to this file, .mp4 or .gif.")] = None,
 ) -> int:

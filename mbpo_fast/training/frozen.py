@@ -36,12 +36,13 @@ def play(
 ) -> Evaluation:
     """Whole games of a frozen policy under a run's settings; see `evaluate_policy`.
 
-    The `num_envs` games are played in two halves: one steps in `workers` processes (None: one a core; 0: in
-    this one) while the other is acted on here. The scores do not depend on how many workers there are.
+    The `num_envs` games are played in two halves: one steps in `workers` processes (None: two a core, for
+    half of them rest; 0: in this one) while the other is acted on here. The scores do not depend on how many
+    workers there are.
     """
     epsilon = config.evaluation.epsilon if epsilon is None else epsilon
     lanes = min(num_envs or config.evaluation.num_envs, episodes)
-    workers = min(available_cores() if workers is None else workers, lanes)
+    workers = min(2 * available_cores() if workers is None else workers, lanes)
     protocol = (
         f"{protocol_name(config, env_id)}, whole games, raw scores, epsilon {epsilon:g}, seed {seed}, "
         f"{lanes} side by side"

@@ -51,7 +51,7 @@ def test_workers_do_not_change_a_space_invaders_result(tmp_path: Path) -> None:
     assert evaluated(folder, 2, episodes=4, num_envs=3) == alone
 
 
-def test_by_default_every_core_has_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_by_default_every_core_has_two_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frozen, "available_cores", lambda: 3)
     asked = []
     build = frozen.build_eval_env
@@ -67,7 +67,7 @@ def test_by_default_every_core_has_a_worker(monkeypatch: pytest.MonkeyPatch) -> 
     play(config, agent, episodes=2, seed=0)  # type: ignore[arg-type]
     play(config, agent, episodes=12, seed=0, workers=1)  # type: ignore[arg-type]
     play(config, agent, episodes=1, seed=0)  # type: ignore[arg-type]
-    assert asked == [(0, 3, 2), (3, 2, 1), (0, 1, 1), (1, 1, 1), (0, 3, 1), (3, 2, 0), (0, 1, 1)]
+    assert asked == [(0, 3, 3), (3, 2, 2), (0, 1, 1), (1, 1, 1), (0, 3, 1), (3, 2, 0), (0, 1, 1)]
     assert agent.batches == {3, 2, 1}, "each half acts by one batch of one size"
 
 
