@@ -1,9 +1,12 @@
 """A trained policy, frozen: whole games, a video, loading from a checkpoint, the short Python API."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mbpo_fast.agents import Agent
@@ -49,10 +52,24 @@ def play(
     )
     envs = _build_halves(config, lanes, workers, env_id)
     try:
-        return evaluate_policy(agent, envs, episodes=episodes, seed=seed, epsilon=epsilon, protocol=protocol)
+        with _half_of_the_threads():
+            return evaluate_policy(
+                agent, envs, episodes=episodes, seed=seed, epsilon=epsilon, protocol=protocol
+            )
     finally:
         for env in envs:
             env.close()
+
+
+@contextmanager
+def _half_of_the_threads() -> Iterator[None]:
+    """Leave the other half of the cores to the emulators; always, so that no sum depends on the workers."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads // 2))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _build_halves(config: Config, lanes: int, workers: int, env_id: str | None) -> list[GameVectorEnv]:
