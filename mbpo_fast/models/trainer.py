@@ -11,8 +11,8 @@ from torch import Tensor
 
 from mbpo_fast.models.config import ModelConfig
 from mbpo_fast.models.ensemble import WorldModel
-from mbpo_fast.models.losses import CHANGED_LEVELS, typical_change
-from mbpo_fast.models.metrics import average_precision, best_threshold, f1_score
+from mbpo_fast.models.losses import typical_change
+from mbpo_fast.models.metrics import average_precision, best_threshold, f1_score, pixel_errors
 from mbpo_fast.ops import Stream, random_integers, random_uniform, random_words_at
 
 Ids = NDArray[np.int64]
@@ -181,16 +181,11 @@ class ModelTrainer:
         """Errors of the elites on held-out rows in gray levels, beside those of copying the last frame."""
         if rows is None:
             return {"holdout_rows": 0.0}
-        newest, target = rows.obs[:, -1].astype(np.int16), rows.next_obs[:, -1].astype(np.int16)
-        copy_error = np.abs(target - newest)
-        changed = copy_error > CHANGED_LEVELS
         predictions = self._predict(rows)
-        error = np.mean([np.abs(p.frame.astype(np.int16) - target) for p in predictions], axis=0)
-        metrics = {"holdout_rows": float(len(rows.action))}
-        for name, where in (("changed", changed), ("frame", np.ones_like(changed))):
-            model_error, copy = float(error[where].mean()), float(copy_error[where].mean())
-            metrics |= {f"{name}_error": model_error, f"{name}_error_copy": copy}
-            metrics[f"{name}_error_ratio"] = model_error / copy if copy > 0 else math.nan
+        newest, target = rows.obs[:, -1], rows.next_obs[:, -1]
+        errors = [pixel_errors(newest, target, p.frame).pooled() for p in predictions]
+        metrics = {name: float(np.mean([e[name] for e in errors])) for name in errors[0]}
+        metrics["holdout_rows"] = float(len(rows.action))
         return metrics | self._outcome_metrics(predictions, rows)
 
     def _outcome_metrics(
