@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from mbpo_fast.nets.nature import NatureEncoder
 from mbpo_fast.nets.q_network import QNetwork
 from mbpo_fast.nets.world import GridNet, NatureNet
-from mbpo_fast.ops.network import Film, NetworkBuilder, PackedNetwork
+from mbpo_fast.ops.network import PackedNetwork
+from mbpo_fast.ops.network_builder import Film, NetworkBuilder
 
 
 def pack_policy(net: nn.Module, frame_shape: tuple[int, int]) -> PackedNetwork:
