@@ -86,7 +86,9 @@ class Trainer(Loop):
         """One policy update on a batch of real and, while the gate is open, synthetic rows."""
         parts, agent = self.parts, self.parts.agent
         gate_open = self.imagination is not None and self.imagination.gate_open
-        batch = parts.sampler.sample(agent.n_step, gamma=agent.gamma, use_model=gate_open)
+        batch = parts.sampler.sample(
+            agent.n_step, gamma=agent.gamma, use_model=gate_open, future_steps=agent.future_steps
+        )
         self._note(agent.update(batch))
         if agent.priorities is not None:
             parts.sampler.update_priorities(batch, agent.priorities.cpu().numpy())

@@ -1,4 +1,4 @@
-"""PPO on branches of the world model: what it learns from, how much of it, when, and that stopping is harmless."""
+"""PPO on branches of the world model: what it learns from, how much of it, when; stopped and resumed."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -71,7 +71,7 @@ class Appraiser:
 
 
 def test_a_branch_is_an_episode_whose_open_end_bootstraps_from_its_last_frame() -> None:
-    """By hand: a whole branch, one that the model ended, one that was masked after a step; gamma lambda 1/4."""
+    """By hand: a whole branch, one that the model ended, one masked after a step; gamma lambda is 1/4."""
     frames = (10 * np.arange(3)[:, None] + np.arange(5)).astype(np.uint8)
     branches = {
         "frame": np.broadcast_to(frames[:, :, None, None], (3, 5, 2, 2)).copy(),

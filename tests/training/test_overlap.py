@@ -1,4 +1,4 @@
-"""`training.overlap`: the order of acting, stepping and learning, and that it depends on nothing but the seed."""
+"""`training.overlap`: in which order it acts, steps and learns, and that the seed alone decides the rest."""
 
 import json
 from pathlib import Path
