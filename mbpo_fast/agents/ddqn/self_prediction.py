@@ -14,7 +14,7 @@ from mbpo_fast.nets.precision import autocast
 
 
 class SelfPrediction(nn.Module):
-    """A transition model of the encoder's maps f32 [B, C, h, w], and a predictor of projections f32 [B, D]."""
+    """A transition model of the encoder's maps f32 [B, C, h, w] and a predictor of projections f32 [B, D]."""
 
     def __init__(self, latent_shape: tuple[int, int, int], num_actions: int, projection: int) -> None:
         super().__init__()
