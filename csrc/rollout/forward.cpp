@@ -1,50 +1,63 @@
 #include "rollout/forward.h"
 
 #include <algorithm>
-#include <cmath>
 
-#include "core/check.h"
 #include "rollout/kernels.h"
 
 namespace mbpo_fast {
 
 namespace {
 
-constexpr float kNormEpsilon = 1e-5f;
-
-std::int64_t scratch_of(const Network& network, std::int64_t most_rows) {
-  std::int64_t most = 0;
-  for (std::size_t i = 0; i < network.layers().size(); ++i) {
-    const Layer& layer = network.layers()[i];
-    const std::int64_t step = network.registers()[i].step;
-    if (network.is_winograd(i)) {
-      const std::int64_t in = network.registers()[static_cast<std::size_t>(layer.input)].step;
-      most = std::max(most, winograd_scratch(in));
-    }
-    most = std::max(most, (layer.kind == LayerKind::kLinear ? 2 * most_rows : 4) * step);
+std::int64_t scratch_of(const Network& network, std::size_t index, std::int64_t most_rows) {
+  const Layer& layer = network.layers()[index];
+  const Register& own = network.registers()[index];
+  if (network.is_winograd(index)) {
+    return winograd_scratch(network.registers()[static_cast<std::size_t>(layer.input)].step);
   }
-  return most;
+  if (layer.kind == LayerKind::kMeans) return 2 * own.shape.height * own.shape.width;
+  return (layer.kind == LayerKind::kLinear ? 2 * most_rows : 4) * own.step;
 }
 
 }  // namespace
 
 Forward::Forward(const Network& network, std::int64_t most_rows) : network_(network) {
-  std::int64_t floats = 0;
-  for (const Register& own : network.registers()) {
+  std::int64_t floats = 0, scratch = 0, widest = 0;
+  for (std::size_t i = 0; i < network.layers().size(); ++i) {
+    const Register& own = network.registers()[i];
     start_.push_back(floats);
+    scratch = std::max(scratch, scratch_of(network, i, most_rows));
+    widest = std::max(widest, own.step);
+    if (network.layers()[i].kind == LayerKind::kConstant) continue;
     floats += own.size() * (own.kept ? most_rows : 1);
-    floats = (floats + 15) / 16 * 16;
+    floats = whole_units(floats);
   }
   memory_.resize(static_cast<std::size_t>(floats));
-  scratch_.resize(static_cast<std::size_t>(scratch_of(network, most_rows)));
+  scratch_.resize(static_cast<std::size_t>(scratch));
+  scales_.resize(static_cast<std::size_t>(2 * whole_units(widest)));
+}
+
+const Register& Forward::place(std::int64_t reg) const {
+  return network_.registers()[static_cast<std::size_t>(reg)];
 }
 
 // The first cell of a register for the block's i-th row.
-float* Forward::at(std::int64_t reg, std::int64_t i) const {
+const float* Forward::at(std::int64_t reg, std::int64_t i) const {
   const auto index = static_cast<std::size_t>(reg);
-  const Register& own = network_.registers()[index];
-  const std::int64_t offset = start_[index] + (own.kept ? i * own.size() : 0) + own.start();
-  return const_cast<float*>(memory_.data()) + offset;
+  const Register& own = place(reg);
+  if (network_.layers()[index].kind == LayerKind::kConstant) {
+    return network_.packed(member_)[index].weight.data() + own.start();
+  }
+  return memory_.data() + start_[index] + (own.kept ? i * own.size() : 0) + own.start();
+}
+
+float* Forward::own(std::size_t layer, std::int64_t i) {
+  const Register& own = network_.registers()[layer];
+  return memory_.data() + start_[layer] + (own.kept ? i * own.size() : 0) + own.start();
+}
+
+MapView Forward::view(std::int64_t reg, std::int64_t i) const {
+  const Register& own = place(reg);
+  return {at(reg, i), own.line(), own.step, own.shape.height, own.shape.width};
 }
 
 const float* Forward::output(std::size_t which, std::int64_t i) const {
@@ -52,71 +65,77 @@ const float* Forward::output(std::size_t which, std::int64_t i) const {
 }
 
 const Register& Forward::output_register(std::size_t which) const {
-  return network_.registers()[static_cast<std::size_t>(network_.outputs()[which])];
+  return place(network_.outputs()[which]);
 }
 
 void Forward::run(const RowBlock& block, const std::function<void(std::int64_t)>& consume) {
   const auto rows = static_cast<std::int64_t>(block.rows.size());
-  const std::vector<Layer>& layers = network_.layers();
-  const auto is_linear = [&](std::size_t i) { return layers[i].kind == LayerKind::kLinear; };
-  for (std::size_t first = 0, end; first < layers.size(); first = end) {
+  const std::size_t layers = network_.layers().size();
+  member_ = block.member;
+  for (std::size_t first = 0, end; first < layers; first = end) {
     end = first + 1;
-    if (is_linear(first)) {
-      linear(first, block);
+    const bool batched = network_.is_batched(first);
+    if (batched) {
+      linear(first, block, 0, rows);
     } else {
-      while (end < layers.size() && !is_linear(end)) ++end;
+      while (end < layers && !network_.is_batched(end)) ++end;
     }
-    const bool is_last = end == layers.size();
-    if (is_linear(first) && !is_last) continue;
+    const bool is_last = end == layers;
+    if (batched && !is_last) continue;
     for (std::int64_t i = 0; i < rows; ++i) {
-      for (std::size_t layer = first; layer < end && !is_linear(layer); ++layer) run_layer(layer, block, i);
+      for (std::size_t layer = first; layer < end && !batched; ++layer) run_layer(layer, block, i);
       if (is_last) consume(i);
     }
   }
 }
 
 void Forward::run_layer(std::size_t index, const RowBlock& block, std::int64_t i) {
-  const Layer& layer = network_.layers()[index];
-  switch (layer.kind) {
-    case LayerKind::kFrames: {
-      const NetworkInput& in = network_.input();
-      const std::int64_t frame = in.height * in.width;
-      const std::int64_t skipped = in.context - layer.channels;
-      const std::uint8_t* frames = block.frames[block.rows[static_cast<std::size_t>(i)]] + skipped * frame;
-      const Register& own = network_.registers()[index];
-      const std::vector<float>& scales = network_.packed(block.member)[index].weight;
-      network_.kernels().cells({frames, layer.channels, in.height, in.width, layer.kernel, scales[0],
-                                scales[1], layer.option == 1, at(static_cast<std::int64_t>(index), i),
-                                own.line(), own.step});
-      break;
-    }
+  switch (network_.layers()[index].kind) {
+    case LayerKind::kFrames:
+    case LayerKind::kMeans:
+      return frames(index, block, i);
     case LayerKind::kConvolution:
       return convolve(index, block, i);
+    case LayerKind::kLinear:
+      return linear(index, block, i, 1);
     case LayerKind::kNorm:
       return normalise(index, block, i);
     case LayerKind::kActivation:
-      return rectify(index, i);
+    case LayerKind::kClamp:
+    case LayerKind::kMaxPool:
+      return map_cells(index, block, i);
+    case LayerKind::kConcat:
+      return concatenate(index, i);
     case LayerKind::kPool:
-      pool(index, i);
-      break;
+      return pool(index, i);
     case LayerKind::kDepthToSpace:
-      depth_to_space(index, i);
-      break;
+      return depth_to_space(index, i);
     case LayerKind::kExpectation:
-      expectation(index, block, i);
-      break;
-    case LayerKind::kLinear:
-      break;
-  }
-  if (layer.activation == Activation::kRelu) {
-    const Register& own = network_.registers()[index];
-    float* out = at(static_cast<std::int64_t>(index), i);
-    network_.kernels().rectify({out, own.line(), own.step, own.shape.height, own.shape.width}, out,
-                               own.line());
+      return expectation(index, block, i);
+    case LayerKind::kConstant:
+      return;
   }
 }
 
-// Scales, then shifts, for the action of the block's i-th row.
+void Forward::frames(std::size_t index, const RowBlock& block, std::int64_t i) {
+  const Layer& layer = network_.layers()[index];
+  const NetworkInput& in = network_.input();
+  const Register& reg = network_.registers()[index];
+  const bool is_means = layer.kind == LayerKind::kMeans;
+  const std::int64_t count = layer.channels + (is_means ? layer.option : 0);
+  const std::uint8_t* context = block.frames[block.rows[static_cast<std::size_t>(i)]];
+  const std::uint8_t* newest = context + (in.context - count) * in.height * in.width;
+  if (is_means) {
+    network_.kernels().means({newest, count, in.height, in.width, layer.kernel, layer.option == 1,
+                              own(index, i), reg.line(), reg.step, scratch_.data()});
+    return;
+  }
+  const std::vector<float>& scale = network_.packed(block.member)[index].weight;
+  network_.kernels().cells({newest, count, in.height, in.width, layer.kernel, scale[0], scale[1],
+                            layer.option == 1, own(index, i), reg.line(), reg.step});
+}
+
+// Scales, then shifts, for the action of the block's i-th row; the bias is among the shifts.
 const float* Forward::film(std::size_t index, const RowBlock& block, std::int64_t i) const {
   const Layer& layer = network_.layers()[index];
   const std::vector<float>& films = network_.packed(block.member)[index].film;
@@ -125,149 +144,62 @@ const float* Forward::film(std::size_t index, const RowBlock& block, std::int64_
   return films.data() + action * (static_cast<std::int64_t>(films.size()) / network_.input().actions);
 }
 
+// The same with the row's condition on top.
+const float* Forward::scales(std::size_t index, const RowBlock& block, std::int64_t i) {
+  const Layer& layer = network_.layers()[index];
+  const float* plain = film(index, block, i);
+  if (layer.condition == kNone) return plain;
+  const float* condition = at(layer.condition, i);
+  const std::int64_t stored = network_.stored_scales(index), channels = layer.channels;
+  std::copy_n(plain, 2 * stored, scales_.data());
+  for (std::int64_t c = 0; c < channels; ++c) {
+    const float scale = 1.0f + condition[c];
+    scales_[static_cast<std::size_t>(c)] *= scale;
+    float& shift = scales_[static_cast<std::size_t>(stored + c)];
+    shift = shift * scale + condition[channels + c];
+  }
+  return scales_.data();
+}
+
 void Forward::convolve(std::size_t index, const RowBlock& block, std::int64_t i) {
   const Layer& layer = network_.layers()[index];
-  const Register& own = network_.registers()[index];
-  const Register& in = network_.registers()[static_cast<std::size_t>(layer.input)];
+  const Register &to = network_.registers()[index], &in = place(layer.input);
   const float* from = at(layer.input, i) - layer.padding * (in.line() + in.step);
   const std::int64_t skipped = layer.option;
-  const float* scales = film(index, block, i);
-  Epilogue epilogue{scales, scales + own.step, 0, nullptr, 0, 0, layer.activation == Activation::kRelu};
+  const float* scale = scales(index, block, i);
+  Epilogue epilogue{scale, scale + to.step, 0, nullptr, 0, 0, layer.activation == Activation::kRelu};
   if (layer.other != kNone) {
-    const Register& other = network_.registers()[static_cast<std::size_t>(layer.other)];
-    epilogue.residual = at(layer.other, i);
-    epilogue.residual_line = other.line(), epilogue.residual_step = other.step;
+    const MapView other = view(layer.other, i);
+    epilogue.residual = other.in, epilogue.residual_line = other.in_line, epilogue.residual_step = other.step;
   }
-  float* out = at(static_cast<std::int64_t>(index), i);
+  float* out = own(index, i);
   const float* weight = network_.packed(block.member)[index].weight.data();
   if (network_.is_winograd(index)) {
     network_.kernels().winograd_sum({from + skipped, in.line(), in.step, in.step - skipped, weight, out,
-                                     own.line(), own.step, own.shape.height, own.shape.width, own.step,
-                                     epilogue, scratch_.data()});
+                                     to.line(), to.step, to.shape.height, to.shape.width, to.step, epilogue,
+                                     scratch_.data()});
     return;
   }
   network_.kernels().window_sum({from, layer.stride * in.line(), layer.stride * in.step, layer.kernel,
-                                 in.line(), layer.kernel * in.step, weight, out, own.line(), own.step,
-                                 own.shape.height, own.shape.width, own.step, epilogue});
+                                 in.line(), layer.kernel * in.step, weight, out, to.line(), to.step,
+                                 to.shape.height, to.shape.width, to.step, epilogue});
 }
 
-void Forward::linear(std::size_t index, const RowBlock& block) {
+// `count` rows of the block from its `first`.
+void Forward::linear(std::size_t index, const RowBlock& block, std::int64_t first, std::int64_t count) {
   const Layer& layer = network_.layers()[index];
-  const Register& own = network_.registers()[index];
-  const Register& in = network_.registers()[static_cast<std::size_t>(layer.input)];
-  const auto rows = static_cast<std::int64_t>(block.rows.size());
-  const float* scales = film(index, block, 0);
-  Epilogue epilogue{scales, scales + own.step, 0, nullptr, 0, 0, layer.activation == Activation::kRelu};
+  const Register &to = network_.registers()[index], &in = place(layer.input);
+  const float* scale = film(index, block, first);
+  Epilogue epilogue{scale, scale + to.step, 0, nullptr, 0, 0, layer.activation == Activation::kRelu};
   if (layer.film != kNone) {
     float* by_row = scratch_.data();
-    for (std::int64_t i = 0; i < rows; ++i)
-      std::copy_n(film(index, block, i), 2 * own.step, by_row + 2 * i * own.step);
-    epilogue.scale = by_row, epilogue.shift = by_row + own.step, epilogue.affine_step = 2 * own.step;
+    for (std::int64_t i = 0; i < count; ++i)
+      std::copy_n(film(index, block, first + i), 2 * to.step, by_row + 2 * i * to.step);
+    epilogue.scale = by_row, epilogue.shift = by_row + to.step, epilogue.affine_step = 2 * to.step;
   }
-  network_.kernels().window_sum({at(layer.input, 0), 0, in.size(), in.shape.height, in.line(),
+  network_.kernels().window_sum({at(layer.input, first), 0, in.size(), in.shape.height, in.line(),
                                  in.shape.width * in.step, network_.packed(block.member)[index].weight.data(),
-                                 at(static_cast<std::int64_t>(index), 0), 0, own.size(), 1, rows, own.step,
-                                 epilogue});
-}
-
-void Forward::normalise(std::size_t index, const RowBlock& block, std::int64_t i) {
-  const Layer& layer = network_.layers()[index];
-  const Register& own = network_.registers()[index];
-  const Register& in = network_.registers()[static_cast<std::size_t>(layer.input)];
-  const PackedLayer& packed = network_.packed(block.member)[index];
-  const MapView map{at(layer.input, i), in.line(), in.step, in.shape.height, in.shape.width};
-  const std::int64_t channels = in.shape.channels, width = channels / layer.option;
-  float *sums = scratch_.data(), *centres = sums + in.step, *scale = centres + in.step,
-        *shift = scale + in.step;
-  const auto group_mean = [&](std::int64_t group) {
-    double sum = 0.0;
-    for (std::int64_t c = group * width; c < (group + 1) * width; ++c) sum += static_cast<double>(sums[c]);
-    return static_cast<float>(sum / static_cast<double>(width * in.shape.height * in.shape.width));
-  };
-  std::fill_n(scale, 2 * in.step, 0.0f);
-  network_.kernels().channel_sums(map, sums);
-  std::fill_n(centres, in.step, 0.0f);
-  for (std::int64_t c = 0; c < channels; ++c) centres[c] = group_mean(c / width);
-  network_.kernels().channel_squares(map, centres, sums);
-  const float* films = film(index, block, i);
-  const auto stored = static_cast<std::int64_t>(packed.weight.size());
-  for (std::int64_t c = 0; c < channels; ++c) {
-    const float gain =
-        packed.weight[static_cast<std::size_t>(c)] / std::sqrt(group_mean(c / width) + kNormEpsilon);
-    scale[c] = gain * films[c];
-    shift[c] = (packed.bias[static_cast<std::size_t>(c)] - centres[c] * gain) * films[c] + films[stored + c];
-  }
-  network_.kernels().affine(map, scale, shift, layer.activation == Activation::kRelu,
-                            at(static_cast<std::int64_t>(index), i), own.line());
-}
-
-void Forward::rectify(std::size_t index, std::int64_t i) {
-  const Layer& layer = network_.layers()[index];
-  const Register& in = network_.registers()[static_cast<std::size_t>(layer.input)];
-  const Register& own = network_.registers()[index];
-  const float* from = at(layer.input, i);
-  float* to = at(static_cast<std::int64_t>(index), i);
-  if (layer.activation == Activation::kRelu) {
-    network_.kernels().rectify({from, in.line(), in.step, in.shape.height, in.shape.width}, to, own.line());
-    return;
-  }
-  for (std::int64_t y = 0; y < in.shape.height; ++y) {
-    std::copy_n(from + y * in.line(), in.shape.width * in.step, to + y * own.line());
-  }
-}
-
-void Forward::pool(std::size_t index, std::int64_t i) {
-  const Layer& layer = network_.layers()[index];
-  const Register& in = network_.registers()[static_cast<std::size_t>(layer.input)];
-  const RolloutKernels& kernels = network_.kernels();
-  const MapView map{at(layer.input, i), in.line(), in.step, in.shape.height, in.shape.width};
-  const auto cells = static_cast<float>(in.shape.height * in.shape.width);
-  float* out = at(static_cast<std::int64_t>(index), i);
-  float *sums = scratch_.data(), *most = sums + in.step;
-  if (layer.option == 0) {
-    kernels.channel_sums(map, sums);
-    for (std::int64_t c = 0; c < in.shape.channels; ++c) out[c] = sums[c] / cells;
-    return;
-  }
-  kernels.channel_maxima(map, most);
-  if (layer.option == 2) kernels.channel_exponentials(map, most, sums);
-  for (std::int64_t c = 0; c < in.shape.channels; ++c) {
-    out[c] = layer.option == 1 ? most[c] : most[c] + std::log(sums[c] / cells);
-  }
-}
-
-void Forward::depth_to_space(std::size_t index, std::int64_t i) {
-  const Layer& layer = network_.layers()[index];
-  const Register& own = network_.registers()[index];
-  const Register& in = network_.registers()[static_cast<std::size_t>(layer.input)];
-  const std::int64_t block = layer.kernel;
-  const float* from = at(layer.input, i);
-  float* to = at(static_cast<std::int64_t>(index), i);
-  for (std::int64_t y = 0; y < own.shape.height; ++y) {
-    for (std::int64_t x = 0; x < own.shape.width; ++x) {
-      const float* cell = from + y / block * in.line() + x / block * in.step + y % block * block + x % block;
-      for (std::int64_t c = 0; c < own.shape.channels; ++c) {
-        to[y * own.line() + x * own.step + c] = cell[c * block * block];
-      }
-    }
-  }
-}
-
-void Forward::expectation(std::size_t index, const RowBlock& block, std::int64_t i) {
-  const Layer& layer = network_.layers()[index];
-  const std::vector<float>& atoms = network_.packed(block.member)[index].weight;
-  const float* logits = at(layer.input, i);
-  float* out = at(static_cast<std::int64_t>(index), i);
-  for (std::int64_t c = 0; c < layer.channels; ++c, logits += layer.option) {
-    const float most = *std::max_element(logits, logits + layer.option);
-    float mass = 0.0f, sum = 0.0f;
-    for (std::int64_t a = 0; a < layer.option; ++a) {
-      const float weight = std::exp(logits[a] - most);
-      mass += weight;
-      sum += weight * atoms[static_cast<std::size_t>(a)];
-    }
-    out[c] = sum / mass;
-  }
+                                 own(index, first), 0, to.size(), 1, count, to.step, epilogue});
 }
 
 }  // namespace mbpo_fast

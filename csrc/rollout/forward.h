@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "rollout/kernels.h"
 #include "rollout/network.h"
 
 namespace mbpo_fast {
@@ -33,21 +34,28 @@ class Forward {
   const Register& output_register(std::size_t which) const;
 
  private:
-  float* at(std::int64_t reg, std::int64_t i) const;
+  MapView view(std::int64_t reg, std::int64_t i) const;
+  const float* at(std::int64_t reg, std::int64_t i) const;
+  float* own(std::size_t layer, std::int64_t i);
+  const Register& place(std::int64_t reg) const;
   void run_layer(std::size_t layer, const RowBlock& block, std::int64_t i);
+  void frames(std::size_t layer, const RowBlock& block, std::int64_t i);
   void convolve(std::size_t layer, const RowBlock& block, std::int64_t i);
-  void linear(std::size_t layer, const RowBlock& block);
+  void linear(std::size_t layer, const RowBlock& block, std::int64_t first, std::int64_t count);
   void normalise(std::size_t layer, const RowBlock& block, std::int64_t i);
+  void concatenate(std::size_t layer, std::int64_t i);
+  void map_cells(std::size_t layer, const RowBlock& block, std::int64_t i);
   void pool(std::size_t layer, std::int64_t i);
   void depth_to_space(std::size_t layer, std::int64_t i);
   void expectation(std::size_t layer, const RowBlock& block, std::int64_t i);
-  void rectify(std::size_t layer, std::int64_t i);
   const float* film(std::size_t layer, const RowBlock& block, std::int64_t i) const;
+  const float* scales(std::size_t layer, const RowBlock& block, std::int64_t i);
 
   const Network& network_;
+  std::int64_t member_ = 0;          // of the block under way
   std::vector<std::int64_t> start_;  // of each register in memory_
   std::vector<float> memory_;        // borders and unused channels stay zero
-  std::vector<float> scratch_;
+  std::vector<float> scratch_, scales_;
 };
 
 }  // namespace mbpo_fast

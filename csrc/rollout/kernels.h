@@ -66,6 +66,16 @@ struct FrameCells {
   std::int64_t out_line, out_step;
 };
 
+// u8 frames [frames, height, width] to mean gray levels of cells, or their steps: see LayerKind::kMeans.
+struct FrameMeans {
+  const std::uint8_t* frames;
+  std::int64_t count, height, width, cell;
+  bool steps;
+  float* out;
+  std::int64_t out_line, out_step;
+  float* scratch;  // two numbers a cell
+};
+
 // The predicted change of a frame, put onto it.
 struct FrameChange {
   const float* head;  // [height / cell, width / cell, (mask,) change], cells as in kDepthToSpace
@@ -80,17 +90,30 @@ struct MapView {
   std::int64_t in_line, step, height, width;
 };
 
+struct MaxPool {
+  MapView map;
+  std::int64_t kernel, stride, padding;
+  float* out;
+  std::int64_t out_line, height, width;
+};
+
 struct RolloutKernels {
   std::int64_t block;  // output channels of a kernel call: weights are packed for it
   void (*window_sum)(const WindowSum& call);
   void (*winograd_sum)(const WinogradSum& call);
   void (*cells)(const FrameCells& call);
+  void (*means)(const FrameMeans& call);
   // out = in * scale + shift by channel, then the activation; lines of width * step floats.
   void (*affine)(const MapView& map, const float* scale, const float* shift, bool relu, float* out,
                  std::int64_t out_line);
   void (*rectify)(const MapView& map, float* out, std::int64_t out_line);
-  // By channel, over the cells: the sum, and the sum of squares around `centre`.
+  // The sum of two maps of one shape, then the activation; lines of width * step floats.
+  void (*add)(const MapView& map, const MapView& other, bool relu, float* out, std::int64_t out_line);
+  void (*clamp)(const MapView& map, float least, float most, float* out, std::int64_t out_line);
+  void (*max_pool)(const MaxPool& call);
+  // By channel, over the cells: sums of the values, of their magnitudes, of their squares around `centre`.
   void (*channel_sums)(const MapView& map, float* out);
+  void (*channel_magnitudes)(const MapView& map, float* out);
   void (*channel_squares)(const MapView& map, const float* centre, float* out);
   void (*channel_maxima)(const MapView& map, float* out);
   void (*channel_exponentials)(const MapView& map, const float* centre, float* out);

@@ -1,30 +1,40 @@
 // A network as a list of layers: what the rollout engine runs in place of a torch module.
 //
 // Layer i writes register i, a map [h, w, c] of float32 for each row of the batch (a vector is 1x1xc). It
-// reads the register `input`, which an earlier layer wrote; only kFrames reads the row's uint8 frames. So a
-// table of whole numbers and one flat array of weights a member are the network, whatever built them. Weights
-// lie as below, at an offset into that array; kNone means that there are none.
+// reads the register `input`, which an earlier layer wrote; the first three kinds read none. So a table of
+// whole numbers and one flat array of weights a member are the network, whatever built them. Weights lie as
+// below, at an offset into that array; kNone means that there are none.
 //
 //   kFrames       the newest `channels` frames, cut into cells of kernel x kernel pixels: channel f * k * k +
-//   i
-//                 is pixel i of the cell in frame f. weight [2] = (s, d). option 0: s * pixel. option 1: d *
-//                 the differences of neighbouring frames, then s * the newest frame.
+//                 i is pixel i of the cell in frame f. weight [2] = (s, d). option 0: s * pixel. option 1: d
+//                 * the differences of neighbouring frames, then s * the newest frame.
+//   kMeans        mean gray levels of cells of kernel x kernel pixels. option 0: of the newest `channels`
+//                 frames. option 1: the steps between the means of neighbouring frames, of channels + 1
+//                 frames.
+//   kConstant     weight [h, w, channels], the same map for every row, for cells of kernel x kernel pixels
 //   kConvolution  weight [channels, kernel, kernel, c - option], stride, zero padding, bias: over the input's
 //                 channels from `option` on, a multiple of 16
 //   kLinear       weight [channels, h, w, c], bias: the whole map to a vector
 //   kNorm         group normalisation (Wu and He 2018), option = groups, eps 1e-5; weight [c], bias [c]
-//   kActivation   the activation alone
+//   kActivation   what follows below, alone
+//   kConcat       the input's channels, then those of the register `other`, a map of the same cells
+//   kClamp        weight [2]: not below the first, not above the second
+//   kMaxPool      maximum over windows of kernel x kernel cells, stride, padding; outside counts for nothing
 //   kPool         over the cells of the map, by channel. option 0: mean, 1: maximum, 2: log of the mean of
-//   exp kDepthToSpace channel c * k * k + i becomes pixel i of a k x k cell in channel c, k = kernel
+//                 exp, 3: mean of the magnitudes
+//   kDepthToSpace channel c * k * k + i becomes pixel i of a k x k cell in channel c, k = kernel
 //   kExpectation  [channels * atoms] -> [channels]: mean of weight [atoms] under a softmax over the atoms,
 //                 option = atoms (Bellemare et al. 2017)
 //
-// Then, in this order, where the layer has them: film, tables [A, channels] of scales and of shifts by the
-// row's action, y * (1 + scale) + shift (Perez et al. 2018; kConvolution, kLinear, kNorm); the register
-// `other` added (kConvolution); the activation.
+// Then, in this order, where the layer has them:
+//   `film`, tables [A, channels] of scales and of shifts by the row's action, y * (1 + scale) + shift (Perez
+//   et al. 2018; kConvolution, kLinear, kNorm); the same by the register `condition`, a vector of `channels`
+//   scales and as many shifts (kConvolution, kNorm); the register `other` added (kConvolution, kActivation);
+//   the activation (kConvolution, kLinear, kNorm, kActivation).
 #pragma once
 
 #include <cstdint>
+#include <iterator>
 #include <span>
 #include <vector>
 
@@ -34,16 +44,23 @@ namespace mbpo_fast {
 
 enum class LayerKind : std::int64_t {
   kFrames,
+  kMeans,
+  kConstant,
   kConvolution,
   kLinear,
   kNorm,
   kActivation,
+  kConcat,
+  kClamp,
+  kMaxPool,
   kPool,
   kDepthToSpace,
   kExpectation,
 };
-inline constexpr const char* kLayerNames[] = {"frames",     "convolution", "linear",         "norm",
-                                              "activation", "pool",        "depth_to_space", "expectation"};
+inline constexpr const char* kLayerNames[] = {
+    "frames", "means", "constant", "convolution", "linear",         "norm",       "activation",
+    "concat", "clamp", "max_pool", "pool",        "depth_to_space", "expectation"};
+inline constexpr std::int64_t kLayerKinds = std::size(kLayerNames);
 enum class Activation : std::int64_t { kIdentity, kRelu };
 
 inline constexpr std::int64_t kNone = -1;
@@ -51,13 +68,13 @@ inline constexpr std::int64_t kNone = -1;
 // A row of the table; `kLayerFields` whole numbers in this order.
 struct Layer {
   LayerKind kind;
-  std::int64_t input, other;
+  std::int64_t input, other, condition;
   std::int64_t channels, kernel, stride, padding;
   Activation activation;
   std::int64_t weight, bias, film;  // offsets
   std::int64_t option;
 };
-inline constexpr std::int64_t kLayerFields = 12;
+inline constexpr std::int64_t kLayerFields = 13;
 
 struct Shape {
   std::int64_t height, width, channels;
@@ -113,19 +130,19 @@ class Network {
   }
   const RolloutKernels& kernels() const { return kernels_; }
   bool is_winograd(std::size_t layer) const;
+  // Floats from a layer's packed scales to its shifts.
+  std::int64_t stored_scales(std::size_t layer) const;
+  // A linear layer that takes all rows of a block at once, because its weights are larger than its inputs.
+  bool is_batched(std::size_t layer) const;
 
  private:
-  Shape shape_of(std::size_t index) const;
-  void check_weights(std::size_t index) const;
-  void check_range(std::size_t index, const char* what, std::int64_t offset, std::int64_t count) const;
-  void place_registers();
+  void place_registers(const char* op);
+  void widen_for_winograd();
 
-  const char* op_;
   NetworkInput input_;
   std::vector<Layer> layers_;
   std::vector<Register> registers_;
   std::vector<std::int64_t> outputs_;
-  std::int64_t weights_per_member_ = 0;
   const RolloutKernels& kernels_;
   std::vector<std::vector<PackedLayer>> packed_;  // [members][layers]
 };

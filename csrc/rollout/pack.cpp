@@ -84,19 +84,35 @@ std::vector<float> pack_winograd(const Terms& in, std::int64_t out, std::int64_t
   });
 }
 
+// A map in its register's layout: readers find it where a layer would have written it.
+std::vector<float> pack_map(const Register& own, const float* weights) {
+  std::vector<float> packed = zeros(own.size());
+  for (std::int64_t y = 0; y < own.shape.height; ++y) {
+    for (std::int64_t x = 0; x < own.shape.width; ++x, weights += own.shape.channels) {
+      std::copy_n(weights, own.shape.channels, packed.data() + own.start() + y * own.line() + x * own.step);
+    }
+  }
+  return packed;
+}
+
 }  // namespace
 
 PackedLayer pack_layer(const Network& network, std::size_t index, const float* weights) {
   const Layer& layer = network.layers()[index];
-  const std::int64_t out = layer.channels,
-                     stored = std::max(whole_units(out), network.registers()[index].step);
+  const std::int64_t out = layer.channels, stored = network.stored_scales(index);
   const float* own = weights + layer.weight;
   switch (layer.kind) {
     case LayerKind::kFrames:
+    case LayerKind::kClamp:
       return {{own, own + 2}, {}, {}};
+    case LayerKind::kConstant:
+      return {pack_map(network.registers()[index], own), {}, {}};
     case LayerKind::kExpectation:
       return {{own, own + layer.option}, {}, {}};
+    case LayerKind::kMeans:
     case LayerKind::kActivation:
+    case LayerKind::kConcat:
+    case LayerKind::kMaxPool:
     case LayerKind::kPool:
     case LayerKind::kDepthToSpace:
       return {};

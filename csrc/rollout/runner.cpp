@@ -6,7 +6,7 @@ namespace mbpo_fast {
 
 namespace {
 
-// A linear layer reads all its weights once for each block: many rows pay that off. Few rows share out
+// A large linear layer reads all its weights once for each block: many rows pay that off. Few rows share out
 // evenly.
 constexpr std::int64_t kLinearBlock = 128, kBlock = 16;
 
@@ -14,9 +14,9 @@ constexpr std::int64_t kLinearBlock = 128, kBlock = 16;
 
 std::int64_t rows_of_block(const Network& network, std::int64_t rows, std::int64_t threads) {
   const std::int64_t fair = (rows + threads - 1) / threads;
-  const bool has_linear = std::any_of(network.layers().begin(), network.layers().end(),
-                                      [](const Layer& layer) { return layer.kind == LayerKind::kLinear; });
-  return std::max<std::int64_t>(1, std::min(fair, has_linear ? kLinearBlock : kBlock));
+  bool is_batched = false;
+  for (std::size_t i = 0; i < network.layers().size(); ++i) is_batched |= network.is_batched(i);
+  return std::max<std::int64_t>(1, std::min(fair, is_batched ? kLinearBlock : kBlock));
 }
 
 Groups group_by_member(const std::int64_t* member, std::int64_t count, std::int64_t members,

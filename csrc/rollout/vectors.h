@@ -41,6 +41,10 @@ inline Vector at_least(Vector value, Vector bound) {
   return value > bound ? value : bound;
 }
 
+constexpr std::int64_t at_least(std::int64_t value, std::int64_t bound) {
+  return value > bound ? value : bound;
+}
+
 constexpr std::int64_t at_most(std::int64_t value, std::int64_t bound) {
   return value < bound ? value : bound;
 }

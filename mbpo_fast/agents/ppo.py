@@ -107,7 +107,7 @@ class PPO:
 
     def decide(self, obs: NDArray[np.uint8], *, seed: int, stream: Stream, step: int) -> Decision:
         """Actions drawn from the policy, one draw a row by (seed, stream, step)."""
-        log_probs, value = self._evaluate(obs)
+        log_probs, value = self.appraise(obs)
         action = _draw(np.exp(log_probs), random_uniform(seed, stream, step, len(obs), word=3))
         return Decision(action, np.take_along_axis(log_probs, action[:, None], 1)[:, 0], value)
 
@@ -122,10 +122,11 @@ class PPO:
 
     def values(self, obs: NDArray[np.uint8]) -> NDArray[np.float32]:
         """State values f32 [B]."""
-        return self._evaluate(obs)[1]
+        return self.appraise(obs)[1]
 
     @torch.inference_mode()
-    def _evaluate(self, obs: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def appraise(self, obs: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Log-probabilities f32 [B, A] of the actions, and state values f32 [B]."""
         logits, value = self.network(torch.from_numpy(obs).to(self.device))
         return F.log_softmax(logits, dim=1).cpu().numpy(), value.cpu().numpy()
 

@@ -150,6 +150,11 @@ class SAC:
         """Discount of one agent step in the next batch."""
         return self.config.gamma
 
+    @property
+    def future_steps(self) -> int:
+        """Steps after each real row that the next update wants to see too: none."""
+        return 0
+
     def epsilon(self, env_steps: int) -> float:  # noqa: ARG002
         """Share of uniformly random actions after `env_steps` agent steps: the policy itself explores."""
         return self.config.epsilon
@@ -179,7 +184,11 @@ class SAC:
         serve the critics and the policy.
         """
         obs, next_obs = augmented_stacks(
-            batch, self.config.random_shift, seed=self.seed, step=self.gradient_steps, device=self.device
+            (batch.obs, batch.next_obs),
+            self.config.random_shift,
+            seed=self.seed,
+            step=self.gradient_steps,
+            device=self.device,
         )
         reward, discount, action = (
             torch.from_numpy(x).to(self.device) for x in (batch.reward, batch.discount, batch.action)

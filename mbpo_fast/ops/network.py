@@ -1,231 +1,12 @@
 """Networks as lists of layers, which the core runs without torch: the input of the fused rollout."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mbpo_fast import _core
-
-Floats = npt.NDArray[np.float32]
-KINDS = ("frames", "convolution", "linear", "norm", "activation", "pool", "depth_to_space", "expectation")
-"""As `LayerKind` in csrc/rollout/network.h, which says what each of them computes."""
-FIELDS = (
-    *("kind", "input", "other", "channels", "kernel", "stride", "padding"),
-    *("activation", "weight", "bias", "film", "option"),
-)
-"""Columns of a layer table; `weight`, `bias` and `film` are offsets into a member's weights, -1 for none."""
-POOLS = ("mean", "max", "logmeanexp")
-NONE = -1
-
-
-@dataclass(frozen=True)
-class Film:
-    """Scale and shift of every channel by the action, y * (1 + scale) + shift; both f32 [A, channels]."""
-
-    scale: Floats
-    shift: Floats
-
-
-class NetworkBuilder:
-    """The layers and weights of one network; each method adds a layer and returns its register.
-
-    `context` frames [h, w] a row and one of `actions` actions are the input. Weights come in torch's layouts.
-    ValueError, "[rollout] expected ..., got ...", where an array does not fit.
-    """
-
-    def __init__(self, context: int, frame_shape: tuple[int, int], actions: int) -> None:
-        self.context, self.frame_shape, self.actions = context, frame_shape, actions
-        self.shapes: list[tuple[int, int, int]] = []
-        self._layers: list[list[int]] = []
-        self._weights: list[Floats] = []
-        self._size = 0
-
-    def frames(
-        self, count: int, *, cell: int = 1, scale: float = 1.0 / 255.0, difference_scale: float | None = None
-    ) -> int:
-        """The newest `count` frames in cells of cell x cell pixels, times `scale`.
-
-        With `difference_scale`: that times the differences of neighbouring frames, then the newest frame.
-        """
-        height, width = (side // cell for side in self.frame_shape)
-        scales = self._store(np.array([scale, difference_scale or 0.0], np.float32), "scales", (2,))
-        shape = (height, width, count * cell * cell)
-        option = int(difference_scale is not None)
-        return self._add("frames", shape, channels=count, kernel=cell, weight=scales, option=option)
-
-    def convolution(
-        self,
-        x: int,
-        weight: Floats,
-        bias: Floats,
-        *,
-        stride: int = 1,
-        padding: int = 0,
-        film: Film | None = None,
-        add: int = NONE,
-        relu: bool = False,
-        first: int = 0,
-    ) -> int:
-        """Weight [O, I, k, k] and bias [O]; then the film, the register `add`, the activation.
-
-        The input's channels before `first`, a multiple of 16, are left out.
-        """
-        height, width, channels = self._shape(x)
-        channels -= first
-        out, kernel = _out_channels(weight, 4), np.shape(weight)[-1]
-        weights = self._store(weight, "weight", (out, channels, kernel, kernel), (0, 2, 3, 1))
-        sides = ((side + 2 * padding - kernel) // stride + 1 for side in (height, width))
-        return self._add(
-            "convolution",
-            (*sides, out),
-            input=x,
-            other=add,
-            channels=out,
-            kernel=kernel,
-            stride=stride,
-            padding=padding,
-            activation=int(relu),
-            weight=weights,
-            bias=self._store(bias, "bias", (out,)),
-            film=self._film(film, out),
-            option=first,
-        )
-
-    def transposed_convolution(
-        self, x: int, weight: Floats, bias: Floats, *, stride: int, relu: bool = False, cells: bool = False
-    ) -> int:
-        """Weight [I, O, k, k] with k a multiple of `stride`, no padding, bias [O].
-
-        As a convolution that gives every pixel of a stride x stride cell a channel, then depth-to-space;
-        `cells` leaves that out.
-        """
-        channels, out, kernel = self._shape(x)[2], _out_channels(weight, 4, 1), np.shape(weight)[-1]
-        if np.shape(weight)[0] != channels or kernel % stride:
-            _refuse(f"a weight [{channels}, O, k, k] with k a multiple of {stride}", _describe(weight))
-        taps = kernel // stride
-        # [I, O, tap y, pixel y, tap x, pixel x], taps from the last to the first
-        split = np.reshape(weight, (channels, out, taps, stride, taps, stride))[:, :, ::-1, :, ::-1]
-        as_cells = np.ascontiguousarray(split.transpose(1, 3, 5, 0, 2, 4))
-        y = self.convolution(
-            x,
-            as_cells.reshape(out * stride * stride, channels, taps, taps),
-            np.repeat(bias, stride * stride),
-            padding=taps - 1,
-            relu=relu,
-        )
-        return y if cells or stride == 1 else self.depth_to_space(y, stride)
-
-    def linear(
-        self, x: int, weight: Floats, bias: Floats, *, film: Film | None = None, relu: bool = False
-    ) -> int:
-        """Weight [O, I] on the map flattened as torch does, channel by channel; bias [O]."""
-        height, width, channels = self._shape(x)
-        out = _out_channels(weight, 2)
-        _check("weight", weight, (out, height * width * channels))
-        weights = self._store(
-            np.reshape(weight, (out, channels, height, width)),
-            "weight",
-            (out, channels, height, width),
-            (0, 2, 3, 1),
-        )
-        return self._add(
-            "linear",
-            (1, 1, out),
-            input=x,
-            channels=out,
-            activation=int(relu),
-            weight=weights,
-            bias=self._store(bias, "bias", (out,)),
-            film=self._film(film, out),
-        )
-
-    def norm(
-        self,
-        x: int,
-        groups: int,
-        weight: Floats,
-        bias: Floats,
-        *,
-        film: Film | None = None,
-        relu: bool = False,
-    ) -> int:
-        """Group normalisation with weight [C] and bias [C], eps 1e-5."""
-        shape = self._shape(x)
-        return self._add(
-            "norm",
-            shape,
-            input=x,
-            channels=shape[2],
-            option=groups,
-            activation=int(relu),
-            weight=self._store(weight, "weight", (shape[2],)),
-            bias=self._store(bias, "bias", (shape[2],)),
-            film=self._film(film, shape[2]),
-        )
-
-    def relu(self, x: int) -> int:
-        """max(x, 0)."""
-        return self._add("activation", self._shape(x), input=x, channels=self._shape(x)[2], activation=1)
-
-    def pool(self, x: int, kind: str) -> int:
-        """Over the cells, by channel: "mean", "max" or "logmeanexp"."""
-        if kind not in POOLS:
-            _refuse(f"a pool of {', '.join(POOLS)}", repr(kind))
-        channels = self._shape(x)[2]
-        return self._add("pool", (1, 1, channels), input=x, channels=channels, option=POOLS.index(kind))
-
-    def depth_to_space(self, x: int, block: int) -> int:
-        """Channel c * block**2 + i becomes pixel i of a cell of channel c, as in `pixel_shuffle`."""
-        height, width, channels = self._shape(x)
-        shape = (height * block, width * block, channels // (block * block))
-        return self._add("depth_to_space", shape, input=x, channels=shape[2], kernel=block)
-
-    def expectation(self, x: int, atoms: Floats) -> int:
-        """Logits [A * n], action by action, to values [A]: the mean of `atoms` [n] under a softmax."""
-        count = len(atoms)
-        out = self._shape(x)[2] // count
-        weights = self._store(atoms, "atoms", (count,))
-        return self._add("expectation", (1, 1, out), input=x, channels=out, option=count, weight=weights)
-
-    def table(self) -> npt.NDArray[np.int64]:
-        """The layers: int64 [layers, 12], see FIELDS."""
-        return np.array(self._layers, np.int64).reshape(-1, len(FIELDS))
-
-    def weights(self) -> Floats:
-        """All weights, one after the other."""
-        return np.concatenate([np.zeros(0, np.float32), *(w.ravel() for w in self._weights)])
-
-    def _shape(self, x: int) -> tuple[int, int, int]:
-        if not 0 <= x < len(self.shapes):
-            _refuse(f"a register from 0 to {len(self.shapes) - 1}", str(x))
-        return self.shapes[x]
-
-    def _add(self, kind: str, shape: tuple[int, ...], **fields: int) -> int:
-        row = dict.fromkeys(FIELDS, 0) | dict.fromkeys(("input", "other", "weight", "bias", "film"), NONE)
-        row |= {"kind": KINDS.index(kind), "kernel": 1, "stride": 1} | fields
-        self._layers.append([int(row[field]) for field in FIELDS])
-        height, width, channels = shape
-        self.shapes.append((height, width, channels))
-        return len(self.shapes) - 1
-
-    def _film(self, film: Film | None, channels: int) -> int:
-        if film is None:
-            return NONE
-        at = self._store(film.scale, "film", (self.actions, channels))
-        self._store(film.shift, "film", (self.actions, channels))
-        return at
-
-    def _store(
-        self, array: Floats, what: str, shape: tuple[int, ...], order: tuple[int, ...] | None = None
-    ) -> int:
-        _check(what, array, shape)
-        at = self._size
-        self._weights.append(array if order is None else array.transpose(order))
-        self._size += array.size
-        return at
+from mbpo_fast.ops.network_builder import Floats, NetworkBuilder, refuse
 
 
 class PackedNetwork:
@@ -236,7 +17,7 @@ class PackedNetwork:
 
     def __init__(self, members: Sequence[NetworkBuilder], outputs: Sequence[int]) -> None:
         if not members:
-            _refuse("at least one member", "none")
+            refuse("at least one member", "none")
         first = members[0]
         table = first.table()
         for i, member in enumerate(members):
@@ -246,9 +27,9 @@ class PackedNetwork:
                 first.actions,
             )
             if not same or not np.array_equal(member.table(), table):
-                _refuse("members of one architecture", f"another one in member {i}")
+                refuse("members of one architecture", f"another one in member {i}")
         self.context, self.frame_shape, self.actions = first.context, first.frame_shape, first.actions
-        self.shapes = [first._shape(output) for output in outputs]
+        self.shapes = [first.shape(output) for output in outputs]
         self.core = _core.Network(
             table,
             np.stack([member.weights() for member in members]),
@@ -281,22 +62,3 @@ class PackedNetwork:
         self.core.evaluate(pool or _core.ThreadPool(1), context, action, member, out)
         parts = np.split(out, np.cumsum(sizes)[:-1], axis=1)
         return [part.reshape(-1, *shape) for part, shape in zip(parts, self.shapes, strict=True)]
-
-
-def _out_channels(weight: Any, dimensions: int, axis: int = 0) -> int:
-    if not isinstance(weight, np.ndarray) or weight.ndim != dimensions:
-        _refuse(f"a weight of {dimensions} dimensions", _describe(weight))
-    return int(weight.shape[axis])
-
-
-def _check(what: str, array: Any, shape: tuple[int, ...]) -> None:
-    if not isinstance(array, np.ndarray) or array.dtype != np.float32 or array.shape != shape:
-        _refuse(f"{what} float32 {list(shape)}", _describe(array))
-
-
-def _describe(value: Any) -> str:
-    return f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__
-
-
-def _refuse(expected: str, got: str) -> None:
-    raise ValueError(f"[rollout] expected {expected}, got {got}")

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from mbpo_fast.ops.network import FIELDS, KINDS, NONE
+from mbpo_fast.ops.network_builder import FIELDS, KINDS, NONE
 
 Doubles = npt.NDArray[np.float64]
 
@@ -20,19 +20,27 @@ def run_network(
 ) -> list[Doubles]:
     """Every register [B, h, w, c] of one member on context u8 [B, C, h, w] and action i64 [B] < `actions`."""
     registers: list[Doubles] = []
+    numbers = weights.astype(np.float64)
     for row in table:
         layer = dict(zip(FIELDS, (int(value) for value in row), strict=True))
+        kind = KINDS[layer["kind"]]
         x = registers[layer["input"]] if layer["input"] != NONE else context.astype(np.float64)
-        y = _LAYERS[KINDS[layer["kind"]]](layer, weights.astype(np.float64), x)
-        y = _with_film(layer, weights, y, action, actions) if layer["film"] != NONE else y
-        y = y + registers[layer["other"]] if layer["other"] != NONE else y
+        if kind == "concat":
+            x = np.concatenate([x, registers[layer["other"]]], axis=-1)
+        y = _LAYERS[kind](layer, numbers, x)
+        y = _with_film(layer, numbers, y, action, actions) if layer["film"] != NONE else y
+        if layer["condition"] != NONE:
+            scale, shift = np.split(registers[layer["condition"]], 2, axis=-1)
+            y = y * (1.0 + scale) + shift
+        if layer["other"] != NONE and kind != "concat":
+            y = y + registers[layer["other"]]
         registers.append(np.maximum(y, 0.0) if layer["activation"] else y)
     return registers
 
 
 def _with_film(layer: dict[str, int], weights: Any, y: Doubles, action: Any, actions: int) -> Doubles:
     channels, start = y.shape[-1], layer["film"]
-    tables = weights[start : start + 2 * actions * channels].astype(np.float64).reshape(2, actions, channels)
+    tables = weights[start : start + 2 * actions * channels].reshape(2, actions, channels)
     scale, shift = (t[action][:, None, None, :] for t in tables)
     filmed: Doubles = y * (1.0 + scale) + shift
     return filmed
@@ -50,6 +58,19 @@ def _frames(layer: dict[str, int], weights: Doubles, x: Doubles) -> Doubles:
     batch, frames, height, width = x.shape
     cells = x.reshape(batch, frames, height // cell, cell, width // cell, cell).transpose(0, 2, 4, 1, 3, 5)
     return cells.reshape(batch, height // cell, width // cell, -1)
+
+
+def _means(layer: dict[str, int], _: Doubles, x: Doubles) -> Doubles:
+    x, cell = x[:, -(layer["channels"] + layer["option"]) :], layer["kernel"]
+    batch, frames, height, width = x.shape
+    means = x.reshape(batch, frames, height // cell, cell, width // cell, cell).mean(axis=(3, 5))
+    return np.moveaxis(np.diff(means, axis=1) if layer["option"] else means, 1, -1)
+
+
+def _constant(layer: dict[str, int], weights: Doubles, x: Doubles) -> Doubles:
+    shape = (x.shape[2] // layer["kernel"], x.shape[3] // layer["kernel"], layer["channels"])
+    values = weights[layer["weight"] :][: np.prod(shape)].reshape(shape)
+    return np.broadcast_to(values, (len(x), *shape))
 
 
 def _convolution(layer: dict[str, int], weights: Doubles, x: Doubles) -> Doubles:
@@ -79,11 +100,24 @@ def _norm(layer: dict[str, int], weights: Doubles, x: Doubles) -> Doubles:
     return normalised
 
 
+def _clamp(layer: dict[str, int], weights: Doubles, x: Doubles) -> Doubles:
+    return x.clip(*weights[layer["weight"] : layer["weight"] + 2])
+
+
+def _max_pool(layer: dict[str, int], _: Doubles, x: Doubles) -> Doubles:
+    k, pad = layer["kernel"], layer["padding"]
+    padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)), constant_values=-np.inf)
+    windows = sliding_window_view(padded, (k, k), axis=(1, 2))[:, :: layer["stride"], :: layer["stride"]]
+    most: Doubles = windows.max(axis=(-2, -1))
+    return most
+
+
 def _pool(layer: dict[str, int], _: Doubles, x: Doubles) -> Doubles:
     most: Doubles = x.max(axis=(1, 2), keepdims=True)
     mean: Doubles = x.mean(axis=(1, 2), keepdims=True)
     soft: Doubles = most + np.log(np.exp(x - most).mean(axis=(1, 2), keepdims=True))
-    pooled: Doubles = (mean, most, soft)[layer["option"]]
+    magnitude: Doubles = np.abs(x).mean(axis=(1, 2), keepdims=True)
+    pooled: Doubles = (mean, most, soft, magnitude)[layer["option"]]
     return pooled
 
 
@@ -104,10 +138,15 @@ def _expectation(layer: dict[str, int], weights: Doubles, x: Doubles) -> Doubles
 
 _LAYERS = {
     "frames": _frames,
+    "means": _means,
+    "constant": _constant,
     "convolution": _convolution,
     "linear": _linear,
     "norm": _norm,
     "activation": lambda *arguments: arguments[-1],
+    "concat": lambda *arguments: arguments[-1],
+    "clamp": _clamp,
+    "max_pool": _max_pool,
     "pool": _pool,
     "depth_to_space": _depth_to_space,
     "expectation": _expectation,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mbpo_fast import _core
-from mbpo_fast.ops.network import Film, NetworkBuilder, PackedNetwork
+from mbpo_fast.ops.network import PackedNetwork
+from mbpo_fast.ops.network_builder import FIELDS, KINDS, NONE, POOLS, Film, NetworkBuilder
 from mbpo_fast.ops.reference_network import run_network
 
 ACTIONS = 3
@@ -105,7 +106,46 @@ def norms(m: Maker) -> list[int]:
 def pools(m: Maker) -> list[int]:
     x = m.conv(m.net.frames(4, cell=4), 4, 1)
     wide = m.conv(x, 50, 1)
-    return [m.net.pool(map_, kind) for map_ in (x, wide) for kind in ("mean", "max", "logmeanexp")]
+    return [m.net.pool(map_, kind) for map_ in (x, wide) for kind in POOLS]
+
+
+def means(m: Maker) -> list[int]:
+    steps = m.net.means(5, cell=4, steps=True)
+    odd = m.net.means(1, cell=2)
+    clock = m.net.clamp(m.net.pool(steps, "magnitude"), -1.0, 5.0)
+    return [m.net.means(3, cell=4), m.net.means(2, cell=1), odd, steps, clock, m.conv(steps, 8, 3, padding=1)]
+
+
+def conditions(m: Maker) -> list[int]:
+    """A clock steers blocks, as in the default world model; linear layers small and large."""
+    steps = m.net.means(5, cell=4, steps=True)
+    clock = m.net.clamp(m.net.pool(steps, "magnitude"), 0.0, 60.0)
+    shift_alone = Film(np.zeros((ACTIONS, 20), np.float32), m.normal(ACTIONS, 20))
+    hidden = m.linear(clock, 20, film=shift_alone, relu=True)
+    place = m.net.constant(m.normal(24, 5, 7), cell=4)
+    x = m.conv(steps, 24, 1, add=place)
+    by_all = [m.linear(hidden, 48, film=m.film(48)) for _ in range(3)]
+    outs = [hidden, m.conv(x, 24, 3, padding=1, condition=by_all[0], film=m.film(24), relu=True)]
+    outs.append(m.conv(x, 24, 1, condition=by_all[1], add=place))
+    outs.append(m.norm(x, 4, condition=by_all[2], film=m.film(24), relu=True))
+    large = m.linear(m.linear(x, 300, relu=True), 48)
+    return [*outs, m.conv(x, 24, 3, condition=large), m.norm(x, 3, condition=large), place]
+
+
+def joins(m: Maker) -> list[int]:
+    x, y = m.conv(m.net.frames(4, cell=4), 19, 1), m.conv(m.net.frames(2, cell=4), 24, 1)
+    both = m.net.concat(x, y)
+    place = m.net.constant(m.normal(24, 5, 7), cell=4)
+    sums = [m.net.add(y, place), m.net.add(place, y, relu=True), m.net.add(place, place)]
+    vectors = m.net.concat(m.net.pool(x, "mean"), m.net.pool(y, "max"))
+    return [both, m.conv(both, 16, 3, padding=1), *sums, vectors, m.linear(vectors, 7), m.net.concat(x, x)]
+
+
+def max_pools(m: Maker) -> list[int]:
+    x = m.conv(m.net.frames(4), 16, 3, padding=1)
+    narrow = m.net.frames(2)
+    outs = [m.net.max_pool(x, 3, stride=2, padding=1), m.net.max_pool(narrow, 2, stride=2)]
+    return [*outs, m.net.max_pool(narrow, 5, stride=3, padding=4), m.conv(outs[0], 16, 3, padding=1)]
 
 
 def heads(m: Maker) -> list[int]:
@@ -137,6 +177,10 @@ NETWORKS = [
     winograd_borders,
     norms,
     pools,
+    means,
+    conditions,
+    joins,
+    max_pools,
     heads,
     decoder,
     late_branch,
@@ -176,7 +220,7 @@ def test_layers_equal_their_spec(layers: Callable, rows: int, members: int) -> N
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_threads_and_batches_change_no_bit(threads: int) -> None:
     maker = Maker(0)
-    packed = PackedNetwork([maker.net], heads(maker) + residual_blocks(maker))
+    packed = PackedNetwork([maker.net], heads(maker) + residual_blocks(maker) + conditions(maker))
     rows = batch(150, 1)
     whole = packed(*rows, _core.ThreadPool(threads))
     for i in (0, 77, 149):
@@ -198,21 +242,24 @@ def small() -> NetworkBuilder:
 
 
 def core_network(**changes: object) -> _core.Network:
-    """`small` with one field of its convolution changed."""
+    """`small` with some fields of its convolution changed, `kind` by name or number."""
     table = small().table()
-    names = ("kind", "input", "other", "channels", "kernel", "stride", "padding", "activation", "weight")
     for name, value in changes.items():
-        table[1, (*names, "bias", "film", "option").index(name)] = value
+        table[1, FIELDS.index(name)] = KINDS.index(value) if value in KINDS else value
     return _core.Network(table, small().weights()[None], 5, 20, 28, ACTIONS, np.array([1]))
 
 
+OF_FRAMES = {"input": NONE, "channels": 5, "kernel": 4}
+
 BAD_TABLES = [
-    ({"kind": 8}, r"layer 1 with a kind from 0 to 7, got 8"),
-    ({"kind": -1}, r"a kind from 0 to 7, got -1"),
+    ({"kind": 13}, r"layer 1 with a kind from 0 to 12, got 13"),
+    ({"kind": -1}, r"a kind from 0 to 12, got -1"),
     ({"input": 1}, r"the register of an earlier layer as input, got 1"),
     ({"input": -1}, r"an earlier layer as input, got -1"),
     ({"other": 1}, r"an earlier layer, or -1, to add, got 1"),
     ({"other": 0}, r"that adds a map \[3,5,10\], got \[5,7,32\]"),
+    ({"condition": 1}, r"an earlier layer, or -1, as condition, got 1"),
+    ({"condition": 0}, r"a condition \[1,1,20\], got \[5,7,32\]"),
     ({"channels": 0}, r"1 to 2\*\*20 channels, got 0"),
     ({"kernel": 6}, r"a kernel inside its input, got 6 on \[5,7,32\] padded by 0"),
     ({"stride": 0}, r"stride >= 1"),
@@ -225,11 +272,26 @@ BAD_TABLES = [
     ({"weight": -1}, r"layer 1's weight within"),
     ({"bias": 2**62}, r"layer 1's bias within"),
     ({"film": 2880}, r"layer 1's film within"),
-    ({"kind": 3, "channels": 32, "option": 5}, r"groups that divide 32 channels, got 5"),
-    ({"kind": 5, "option": 3, "channels": 32}, r"option 0, 1 or 2, got 3"),
-    ({"kind": 6, "kernel": 5, "channels": 1}, r"a multiple of 25 channels, got 32"),
-    ({"kind": 7, "option": 4}, r"\[1,1,10 \* 4\], got \[5,7,32\]"),
-    ({"kind": 4}, r"with 32 channels, got 10"),
+    ({"kind": "norm", "channels": 32, "option": 5}, r"groups that divide 32 channels, got 5"),
+    ({"kind": "pool", "option": 4, "channels": 32}, r"an option from 0 to 3, got 4"),
+    ({"kind": "pool", "activation": 1, "channels": 32}, r"no activation, got 1"),
+    ({"kind": "pool", "other": 0, "channels": 32}, r"nothing to add, got 0"),
+    ({"kind": "pool", "condition": 0, "channels": 32}, r"no condition, got 0"),
+    ({"kind": "pool", "film": 0, "channels": 32}, r"no film, got 0"),
+    ({"kind": "depth_to_space", "kernel": 5, "channels": 1}, r"a multiple of 25 channels, got 32"),
+    ({"kind": "expectation", "option": 4}, r"\[1,1,10 \* 4\], got \[5,7,32\]"),
+    ({"kind": "activation"}, r"with 32 channels, got 10"),
+    ({"kind": "concat"}, r"an earlier layer to append, got -1"),
+    ({"kind": "concat", "other": 0}, r"with 64 channels, got 10"),
+    ({"kind": "clamp", "channels": 32, "weight": 2891}, r"2 numbers of layer 1's weight within"),
+    ({"kind": "max_pool", "channels": 32, "padding": 3}, r"padding < kernel, got 3"),
+    ({"kind": "max_pool", "channels": 32, "kernel": 6}, r"a kernel inside its input, got 6"),
+    ({"kind": "means"}, r"input -1, got 0"),
+    ({"kind": "means", **OF_FRAMES, "option": 1}, r"of at most 5 frames, got 6"),
+    ({"kind": "means", **OF_FRAMES, "option": 2}, r"option 0 or 1, got 2"),
+    ({"kind": "means", **OF_FRAMES, "kernel": 3}, r"cells that tile 20x28, got 3"),
+    ({"kind": "constant", **OF_FRAMES, "option": 1}, r"option 0, got 1"),
+    ({"kind": "constant", **OF_FRAMES, "channels": 90}, r"3150 numbers of layer 1's weight within"),
 ]
 
 
@@ -286,7 +348,7 @@ BAD_NETWORKS = [
     ),
     (
         lambda: _core.Network(
-            np.zeros((0, 12), np.int64), small().weights()[None], 5, 20, 28, 3, np.array([0])
+            np.zeros((0, len(FIELDS)), np.int64), small().weights()[None], 5, 20, 28, 3, np.array([0])
         ),
         "at least one layer, got 0",
     ),
@@ -297,7 +359,7 @@ BAD_NETWORKS = [
         r"weight float32 \[3, 1120\]",
     ),
     (lambda: small().relu(2), "a register from 0 to 1, got 2"),
-    (lambda: small().pool(0, "median"), "a pool of mean, max, logmeanexp, got 'median'"),
+    (lambda: small().pool(0, "median"), "a pool of mean, max, logmeanexp, magnitude, got 'median'"),
     (
         lambda: small().convolution(0, np.zeros((3, 32, 3, 3)), np.zeros(3, np.float32)),
         r"weight float32 \[3, 32, 3, 3\], got float64",

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mbpo_fast import _core
-from mbpo_fast.ops.network import NetworkBuilder, PackedNetwork
+from mbpo_fast.ops.network import PackedNetwork
+from mbpo_fast.ops.network_builder import NetworkBuilder
 
 
 def network() -> PackedNetwork:

@@ -15,6 +15,7 @@ from mbpo_fast.agents.ddqn.config import DDQNConfig
 from mbpo_fast.agents.ddqn.losses import value_loss
 from mbpo_fast.agents.ddqn.resets import shrink_and_perturb
 from mbpo_fast.agents.ddqn.schedules import gamma_at, n_step_at, resets_done
+from mbpo_fast.agents.ddqn.self_prediction import SelfPrediction, self_prediction_loss
 from mbpo_fast.agents.off_policy import augmented_stacks, mixed_with_random, move_target
 from mbpo_fast.agents.protocol import TransitionBatch
 from mbpo_fast.nets import QNetwork
@@ -44,8 +45,11 @@ class DDQN:
         self.online = self._network(seed)
         self.target = self._network(seed).requires_grad_(False)
         self.value_loss = value_loss(config, self.online.support, self.device)
+        self.self_prediction = self._self_prediction(seed) if config.spr_steps else None
+        predictor = list(self.self_prediction.parameters()) if self.self_prediction else []
+        self.learned = [*self.online.parameters(), *predictor]
         self.optimizer = torch.optim.AdamW(
-            self.online.parameters(),
+            self.learned,
             lr=config.learning_rate,
             eps=config.adam_eps,
             weight_decay=config.weight_decay,
@@ -73,6 +77,18 @@ class DDQN:
                 support=torch.linspace(config.v_min, config.v_max, config.atoms) if categorical else None,
             )
         return net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def _self_prediction(self, seed: int) -> SelfPrediction:
+        """A transition model and predictor whose weights depend on `seed` alone."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = SelfPrediction(self.online.encoder.latent_shape, self.num_actions, self.config.hidden)
+        return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    @property
+    def future_steps(self) -> int:
+        """Steps after each real row that the next update wants to see too."""
+        return self.config.spr_steps
 
     @property
     def n_step(self) -> int:
@@ -113,20 +129,27 @@ class DDQN:
 
         With prioritised replay, `priorities` f32 [B] tells afterwards how surprising each row was.
         """
-        obs, next_obs = augmented_stacks(
-            batch, self.config.random_shift, seed=self.seed, step=self.gradient_steps, device=self.device
-        )
+        obs, next_obs, *future = self._augmented(batch)
         reward, discount, weight, action = (
             torch.from_numpy(x).to(self.device)
             for x in (batch.reward, batch.discount, batch.weight, batch.action)
         )
         target = self._td_target(next_obs, reward, discount)
-        chosen = _of_action(self.online.outputs(obs), action)
+        features = self.online.features(obs)
+        chosen = _of_action(self.online.outputs_of_features(features), action)
         row_loss, surprise = self.value_loss.compare(chosen, target)
         loss = (weight * row_loss).mean()
+        metrics = {"loss": loss.detach()}
+        if self.self_prediction is not None and batch.futures is not None:
+            rows = self_prediction_loss(
+                self.self_prediction, self.online, self.target, features, batch.futures, future[0]
+            )
+            spr_loss = (weight[: len(rows)] * rows).mean()
+            loss = loss + self.config.spr_weight * spr_loss
+            metrics["spr_loss"] = spr_loss.detach()
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        grad_norm = torch.nn.utils.clip_grad_norm_(self.online.parameters(), self.config.max_grad_norm)
+        grad_norm = torch.nn.utils.clip_grad_norm_(self.learned, self.config.max_grad_norm)
         self.optimizer.step()
         self.gradient_steps += 1
         if self.gradient_steps % self.config.target_period == 0:
@@ -137,7 +160,16 @@ class DDQN:
             # Above zero, so that every row can be drawn again.
             self.priorities = surprise + 1e-10
         q_values = self.online.expectation(chosen.detach()).mean()
-        return {"loss": loss.detach(), "q_values": q_values, "grad_norm": grad_norm}
+        return metrics | {"q_values": q_values, "grad_norm": grad_norm}
+
+    def _augmented(self, batch: TransitionBatch) -> list[Tensor]:
+        """The stacks obs and next_obs, and where futures came along theirs, step by step in one lot."""
+        lots = [batch.obs, batch.next_obs]
+        if batch.futures is not None:
+            lots.append(batch.futures.stacks.reshape(-1, *batch.obs.shape[1:]))
+        return augmented_stacks(
+            lots, self.config.random_shift, seed=self.seed, step=self.gradient_steps, device=self.device
+        )
 
     @torch.no_grad()
     def _td_target(self, next_obs: Tensor, reward: Tensor, discount: Tensor) -> Tensor:
@@ -163,12 +195,14 @@ class DDQN:
             "target": self.target.state_dict(),
             "optimizer": optimizer_state(self.optimizer),
             "gradient_steps": self.gradient_steps,
-        }
+        } | ({"self_prediction": self.self_prediction.state_dict()} if self.self_prediction else {})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict` for an agent of the same settings."""
         self.online.load_state_dict(state["online"])
         self.target.load_state_dict(state["target"])
+        if self.self_prediction:
+            self.self_prediction.load_state_dict(state["self_prediction"])
         load_optimizer_state(self.optimizer, state["optimizer"])
         self.gradient_steps = int(state["gradient_steps"])
 
