@@ -16,6 +16,12 @@ COARSE_SCALE = 8.0
 """Brings the changes of cell means, about a tenth of a pixel's, to the size of the other inputs."""
 CLOCK_LIMIT = 2.0
 """Gray levels of mean change at which a tick of the clock saturates: a whole new screen is not louder."""
+FINE_LIMIT = 0.2
+"""The same for the outcome's second look at the clock: a ship that explodes moves little, then nothing does."""
+FINE_SCALE = 10.0
+"""Brings the fine ticks to the size of the others."""
+LOGIT_LIMIT = 2.0
+"""A pixel that changes for sure or surely not: how sure the mask is beyond that tells the outcome nothing."""
 
 
 class ClockNet(PixelNet):
@@ -56,7 +62,7 @@ class ClockNet(PixelNet):
         self.blocks = nn.ModuleList(_ResidualBlock(width, clock_width, num_actions) for _ in range(depth))
         self.head = nn.Conv2d(width, 2 * CELL**2, 1)
         known = 2 * width + 2 * CELL**2
-        self.outcome_condition = _Condition(context - 1, num_actions, clock_width)
+        self.outcome_condition = _Condition(2 * (context - 1), num_actions, clock_width)
         self.outcome = _OutcomeNet(known, outcome_width, outcome_depth, clock_width, num_actions)
         self._start_as_a_copy()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -79,14 +85,21 @@ class ClockNet(PixelNet):
             x = block(x, condition, action)
         head = self.head(F.relu(x)).float()
         pixels = F.pixel_shuffle(head, CELL)
-        known = torch.cat([F.relu(seen), F.relu(x).float(), head.sigmoid()], dim=1).detach()
-        logits = self.outcome(known, self.outcome_condition(clock, action), action)
+        logits = self._outcome(F.relu(seen), F.relu(x).float(), head, clock, action)
         return Prediction(
             delta=pixels[:, 1],
             mask_logit=pixels[:, 0],
             reward_logits=logits[:, :NUM_REWARD_CLASSES],
             end_logit=logits[:, NUM_REWARD_CLASSES],
         )
+
+    def _outcome(self, seen: Tensor, x: Tensor, head: Tensor, clock: Tensor, action: Tensor) -> Tensor:
+        """Logits of the reward classes and of the end, f32 [B, 4]."""
+        predicted = head.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+        known = torch.cat([seen, x, predicted], dim=1).detach()
+        ticks = torch.cat([clock, clock.clamp(max=FINE_LIMIT) * FINE_SCALE], dim=1)
+        logits: Tensor = self.outcome(known, self.outcome_condition(ticks, action), action)
+        return logits
 
 
 def _past(context: Tensor) -> tuple[Tensor, Tensor]:
