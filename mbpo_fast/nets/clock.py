@@ -73,8 +73,8 @@ class ClockNet(PixelNet):
         bias[: CELL**2] = math.log(CHANGED_PRIOR / (1 - CHANGED_PRIOR))
         self.head.bias = nn.Parameter(bias)
 
-    def forward(self, context: Tensor, action: Tensor) -> Prediction:
-        """See `PixelNet`."""
+    def forward(self, context: Tensor, action: Tensor, keep: Tensor | None = None) -> Prediction:
+        """See `PixelNet`; `keep` f32 [B, outcome_width] scales the outcome's last channels: its dropout."""
         past, clock = _past(context)
         # Added up in float32: what is left of nearly equal frames would drown in bfloat16's rounding.
         with torch.autocast(context.device.type, enabled=False):
@@ -85,7 +85,9 @@ class ClockNet(PixelNet):
             x = block(x, condition, action)
         head = self.head(F.relu(x)).float()
         pixels = F.pixel_shuffle(head, CELL)
-        logits = self._outcome(F.relu(seen), F.relu(x).float(), head, clock, action)
+        known = self._known(seen, x, head)
+        ticks = torch.cat([clock, clock.clamp(max=FINE_LIMIT) * FINE_SCALE], dim=1)
+        logits = self.outcome(known, self.outcome_condition(ticks, action), action, keep)
         return Prediction(
             delta=pixels[:, 1],
             mask_logit=pixels[:, 0],
@@ -93,13 +95,10 @@ class ClockNet(PixelNet):
             end_logit=logits[:, NUM_REWARD_CLASSES],
         )
 
-    def _outcome(self, seen: Tensor, x: Tensor, head: Tensor, clock: Tensor, action: Tensor) -> Tensor:
-        """Logits of the reward classes and of the end, f32 [B, 4]."""
+    def _known(self, seen: Tensor, x: Tensor, head: Tensor) -> Tensor:
+        """What the pixels' part knows of every cell, f32 [B, 2 W + 32, h / 4, w / 4], without a gradient."""
         predicted = head.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
-        known = torch.cat([seen, x, predicted], dim=1).detach()
-        ticks = torch.cat([clock, clock.clamp(max=FINE_LIMIT) * FINE_SCALE], dim=1)
-        logits: Tensor = self.outcome(known, self.outcome_condition(ticks, action), action)
-        return logits
+        return torch.cat([F.relu(seen), F.relu(x).float(), predicted], dim=1).detach()
 
 
 def _past(context: Tensor) -> tuple[Tensor, Tensor]:
@@ -205,11 +204,13 @@ class _OutcomeNet(nn.Module):
         self.norms = nn.ModuleList(nn.GroupNorm(4, width) for _ in range(depth))
         self.out = nn.Conv2d(width, NUM_REWARD_CLASSES + 1, 1)
 
-    def forward(self, known: Tensor, condition: Tensor, action: Tensor) -> Tensor:
+    def forward(self, known: Tensor, condition: Tensor, action: Tensor, keep: Tensor | None) -> Tensor:
         """Logits of the reward classes and of the end, f32 [B, 4]."""
         x = self.first(self.known_norm(known))
         x = F.relu(self.film(self.norm(x), condition, action))
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = F.relu(norm(conv(x)))
+        if keep is not None:
+            x = x * keep[:, :, None, None].to(x.dtype)
         by_cell: Tensor = self.out(x).float().flatten(2)
         return by_cell.logsumexp(dim=2) - math.log(by_cell.shape[2])
