@@ -207,6 +207,24 @@ def test_dropout_leaves_out_the_outcomes_channels_and_no_pixels() -> None:
     assert net.losses(member, *rows)["reward"] == dropped["reward"]
 
 
+def test_thresholds_are_those_of_the_best_f1_on_training_rows() -> None:
+    spy = Spy(replay())
+    net = model()
+
+    def say(_context: torch.Tensor, _action: torch.Tensor, _member: int) -> tuple[torch.Tensor, ...]:
+        reward, end = spy.buffer.outcomes(spy.gathered[-1])
+        rewarded = 0.2 + 0.3 * torch.from_numpy(reward != 0).float()
+        probs = torch.stack([torch.zeros_like(rewarded), 1.0 - rewarded, rewarded], dim=1)
+        return torch.zeros(len(reward), SIDE, SIDE), probs, 0.1 + 0.7 * torch.from_numpy(end).float()
+
+    net.predict = say  # type: ignore[method-assign]
+    ModelTrainer(net, seed=0)._calibrate(spy)
+    assert net.reward_threshold == pytest.approx(0.35)
+    assert net.end_threshold == pytest.approx(0.45)
+    training = spy.buffer.valid_ids(1, context=4, split="train")
+    assert set(spy.gathered[0].tolist()) <= set(training.tolist())
+
+
 def test_early_stop_counts_patience_and_keeps_each_members_best() -> None:
     net = model(ensemble_size=2, num_elites=1)
     stop = _EarlyStop(net, patience=2)
