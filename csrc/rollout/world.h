@@ -10,6 +10,14 @@ struct Thresholds {
   float reward, end;
 };
 
+// Probabilities of a negative, no and a positive reward, and of the end.
+struct Outcome {
+  float negative, none, positive, end;
+};
+
+// The reward's sign: none unless its probability passes the threshold.
+float decide_reward(const Outcome& outcome, float threshold);
+
 struct StepOut {
   std::uint8_t* frame;  // [B, h, w]
   float* reward;        // in {-1, 0, 1}
@@ -25,11 +33,15 @@ class WorldRunner {
   WorldRunner(const Network& world, ThreadPool& pool, std::int64_t rows);
 
   void step(const Thresholds& thresholds, const StepRows& rows, const StepOut& out);
+  // Into frame [B, h, w] and outcome [B].
+  void predict(const StepRows& rows, std::uint8_t* frame, Outcome* outcome);
+  const NetworkInput& input() const { return world_.input(); }
 
  private:
   const Network& world_;
   std::int64_t cell_;  // pixels a side of a cell of the map
   Runner runner_;
+  std::vector<Outcome> outcomes_;
 };
 
 }  // namespace mbpo_fast

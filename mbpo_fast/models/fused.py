@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,9 @@ from torch import nn
 from mbpo_fast import _core
 from mbpo_fast.errors import UsageError
 from mbpo_fast.models.ensemble import WorldModel
-from mbpo_fast.models.rollout import Engine, RolloutEngine
+from mbpo_fast.models.losses import CHANGED_LEVELS
+from mbpo_fast.models.rollout import Engine, Propagation, RolloutEngine
+from mbpo_fast.models.uncertainty import UncertaintyConfig
 from mbpo_fast.nets.packing import pack_policy, pack_world, samples_actions
 from mbpo_fast.ops import Stream
 from mbpo_fast.settings import Settings
@@ -52,8 +54,17 @@ class FusedRolloutEngine:
 
     backend = "cpu"
 
-    def __init__(self, *, seed: int, threads: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int,
+        threads: int = 1,
+        propagation: Propagation = "member",
+        uncertainty: UncertaintyConfig | None = None,
+    ) -> None:
         self.seed = seed
+        self.propagation = propagation
+        self.uncertainty = uncertainty or UncertaintyConfig()
         self.steps = 0
         self.metrics: dict[str, float] = {}
         self.description = f"fused on the CPU ({_core.isa()}, threads: {threads})"
@@ -71,14 +82,13 @@ class FusedRolloutEngine:
     ) -> int:
         """Roll B branches of at most `horizon` steps from start u8 [B, C, h, w] into `buffer`.
 
-        A branch stops at its predicted end; each step of each row is run by one elite drawn anew.
-        Returns the number of transitions written. ValueError where a part does not fit another one.
+        As `RolloutEngine.run`. ValueError where a part does not fit another one.
         """
         if not isinstance(start, np.ndarray) or start.ndim != 4:
             got = f"{start.ndim} dimensions" if isinstance(start, np.ndarray) else type(start).__name__
             raise ValueError(f"[rollout] expected start u8 [B, C, h, w], got {got}")
         height, width = start.shape[2:]
-        transitions, steps = _core.rollout(
+        written, steps, imagined, doubt = _core.rollout(
             pack_policy(policy.network, (height, width)).core,
             pack_world(
                 model.members, (height, width), context=start.shape[1], num_actions=policy.num_actions
@@ -90,6 +100,11 @@ class FusedRolloutEngine:
             epsilon=epsilon,
             samples=samples_actions(policy.network),
             elites=np.asarray(model.elites, np.int64),
+            mean=self.propagation == "mean",
+            measured=self.uncertainty.enabled,
+            changed_levels=CHANGED_LEVELS,
+            mask_share=self.uncertainty.mask_share,
+            bonus=self.uncertainty.bonus,
             reward_threshold=model.reward_threshold,
             end_threshold=model.end_threshold,
             seed=self.seed,
@@ -98,7 +113,9 @@ class FusedRolloutEngine:
             step=self.steps,
         )
         self.steps += steps
-        return transitions
+        if self.uncertainty.enabled:
+            self.metrics = {"disagreement": doubt / imagined, "masked_share": 1.0 - written / imagined}
+        return written
 
 
 def make_rollout_engine(
@@ -117,13 +134,8 @@ def make_rollout_engine(
             "rollout.backend: expected an engine of this build, got cuda; use cpu, torch or auto"
         )
     settings = model.config
-    in_torch = partial(
-        RolloutEngine,
-        seed=seed,
-        stack_size=stack_size,
-        propagation=settings.propagation,
-        uncertainty=settings.uncertainty,
-    )
+    asked: Any = {"seed": seed, "propagation": settings.propagation, "uncertainty": settings.uncertainty}
+    in_torch = partial(RolloutEngine, stack_size=stack_size, **asked)
     if config.backend == "torch":
         return in_torch()
     obstacle = _obstacle(policy, [model.members[0]], frame_shape, model)
@@ -131,7 +143,7 @@ def make_rollout_engine(
         raise UsageError(f"rollout.backend: cpu cannot run these networks; use torch or auto: {obstacle}")
     if obstacle:
         return in_torch(reason=obstacle)
-    return FusedRolloutEngine(seed=seed, threads=threads)
+    return FusedRolloutEngine(threads=threads, **asked)
 
 
 def _obstacle(
@@ -140,8 +152,6 @@ def _obstacle(
     """Why the core cannot run these networks, or nothing."""
     if model.device.type != "cpu":
         return f"[rollout] expected networks in main memory, got {model.device}"
-    if model.config.propagation == "mean" or model.config.uncertainty.enabled:
-        return "[rollout] expected one member a row, got settings that ask all of them"
     try:
         pack_policy(policy.network, frame_shape)
         pack_world(members, frame_shape, context=model.config.context, num_actions=policy.num_actions)
