@@ -11,6 +11,7 @@ namespace {
 std::int64_t scratch_of(const Network& network, std::size_t index, std::int64_t most_rows) {
   const Layer& layer = network.layers()[index];
   const Register& own = network.registers()[index];
+  if (layer.kind == LayerKind::kMeans) return own.shape.size();
   if (network.is_winograd(index)) {
     return winograd_scratch(network.registers()[static_cast<std::size_t>(layer.input)].step);
   }
@@ -129,10 +130,10 @@ void Forward::frames(std::size_t index, const RowBlock& block, std::int64_t i) {
   const std::uint8_t* newest = context + (in.context - count) * in.height * in.width;
   if (is_means) {
     network_.kernels().means({newest, count, in.height, in.width, layer.kernel, layer.option == 1,
-                              own(index, i), reg.line(), reg.step, cell_sums_.data()});
+                              own(index, i), reg.line(), reg.step, cell_sums_.data(), scratch_.data()});
     return;
   }
-  const std::vector<float>& scale = network_.packed(block.member)[index].weight;
+  const AlignedFloats& scale = network_.packed(block.member)[index].weight;
   network_.kernels().cells({newest, count, in.height, in.width, layer.kernel, scale[0], scale[1],
                             layer.option == 1, own(index, i), reg.line(), reg.step});
 }
@@ -140,7 +141,7 @@ void Forward::frames(std::size_t index, const RowBlock& block, std::int64_t i) {
 // Scales, then shifts, for the action of the block's i-th row; the bias is among the shifts.
 const float* Forward::film(std::size_t index, const RowBlock& block, std::int64_t i) const {
   const Layer& layer = network_.layers()[index];
-  const std::vector<float>& films = network_.packed(block.member)[index].film;
+  const AlignedFloats& films = network_.packed(block.member)[index].film;
   if (layer.film == kNone) return films.data();
   const std::int64_t action = block.action[block.rows[static_cast<std::size_t>(i)]];
   return films.data() + action * (static_cast<std::int64_t>(films.size()) / network_.input().actions);

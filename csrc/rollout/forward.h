@@ -54,8 +54,8 @@ class Forward {
   const Network& network_;
   std::int64_t member_ = 0;          // of the block under way
   std::vector<std::int64_t> start_;  // of each register in memory_
-  std::vector<float> memory_;        // borders and unused channels stay zero
-  std::vector<float> scratch_, scales_;
+  AlignedFloats memory_;             // borders and unused channels stay zero
+  AlignedFloats scratch_, scales_;
   std::vector<std::int32_t> cell_sums_;
 };
 

@@ -73,7 +73,8 @@ struct FrameMeans {
   bool steps;
   float* out;
   std::int64_t out_line, out_step;
-  std::int32_t* scratch;  // two numbers a cell
+  std::int32_t* sums;  // two numbers a cell
+  float* planes;       // a number for each frame of a cell
 };
 
 // The predicted change of a frame, put onto it.

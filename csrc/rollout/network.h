@@ -38,6 +38,7 @@
 #include <span>
 #include <vector>
 
+#include "core/aligned.h"
 #include "core/isa.h"
 
 namespace mbpo_fast {
@@ -103,7 +104,7 @@ struct RolloutKernels;
 
 // Weights as the kernels read them.
 struct PackedLayer {
-  std::vector<float> weight, bias, film;
+  AlignedFloats weight, bias, film;
 };
 
 // E networks of one architecture. Immutable, so safe to share between threads.
