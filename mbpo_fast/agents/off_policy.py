@@ -1,4 +1,4 @@
-"""What learners from replayed batches share: the batch, its augmentation, exploration, target networks."""
+"""What learners from replayed batches share: augmentation and target networks."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mbpo_fast.nets.augment import random_shift
-from mbpo_fast.ops import Stream, random_integers, random_uniform
+from mbpo_fast.ops import Stream, random_integers
 
 
 def augmented_stacks(
@@ -28,18 +28,6 @@ def augmented_stacks(
     )
     down, right = (torch.split(torch.from_numpy(draw).to(device), sizes) for draw in draws)
     return [random_shift(*lot) for lot in zip(moved, down, right, strict=True)]
-
-
-def mixed_with_random(
-    action: NDArray[np.int64], num_actions: int, epsilon: float, *, seed: int, stream: Stream, step: int
-) -> NDArray[np.int64]:
-    """The actions i64 [B], a share `epsilon` of them replaced by uniform ones.
-
-    Takes words 0 to 2 of each row's draw.
-    """
-    lanes = len(action)
-    explore = random_uniform(seed, stream, step, lanes, word=0) < epsilon
-    return np.where(explore, random_integers(seed, stream, step, lanes, num_actions, word=1), action)
 
 
 @torch.no_grad()

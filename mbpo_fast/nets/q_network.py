@@ -82,7 +82,7 @@ class QNetwork(nn.Module):
         return outputs
 
     def project(self, features: Tensor) -> Tensor:
-        """What a self-predictive loss compares of the encoder's [B, F]: the head's first layer [B, hidden]."""
+        """The head's first layer [B, hidden] of the encoder's [B, F]: what self-prediction compares."""
         projection: Tensor = self.hidden[0](features)
         return projection
 

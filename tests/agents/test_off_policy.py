@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from mbpo_fast.agents.off_policy import augmented_stacks, mixed_with_random, move_target
+from mbpo_fast.agents.acting import mixed_with_random
+from mbpo_fast.agents.off_policy import augmented_stacks, move_target
 from mbpo_fast.data import Batch
 from mbpo_fast.ops import Stream
 

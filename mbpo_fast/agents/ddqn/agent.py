@@ -4,27 +4,27 @@ Every addition is a switch of its own: docs/algorithms/ddqn.md.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from mbpo_fast.agents.acting import mixed_with_random
 from mbpo_fast.agents.ddqn.config import DDQNConfig
 from mbpo_fast.agents.ddqn.losses import value_loss
 from mbpo_fast.agents.ddqn.resets import shrink_and_perturb
 from mbpo_fast.agents.ddqn.schedules import gamma_at, n_step_at, resets_done
 from mbpo_fast.agents.ddqn.self_prediction import SelfPrediction, self_prediction_loss
-from mbpo_fast.agents.off_policy import augmented_stacks, mixed_with_random, move_target
+from mbpo_fast.agents.learner import Learner
+from mbpo_fast.agents.off_policy import augmented_stacks, move_target
 from mbpo_fast.agents.protocol import TransitionBatch
 from mbpo_fast.nets import QNetwork
-from mbpo_fast.nets.optimizer_state import load_optimizer_state, optimizer_state
 from mbpo_fast.nets.precision import use_bf16
 from mbpo_fast.ops import Stream, random_words
 
 
-class DDQN:
+class DDQN(Learner):
     """A Q-learner over u8 stacks [B, S, h, w] and A discrete actions."""
 
     def __init__(
@@ -37,11 +37,9 @@ class DDQN:
         seed: int,
         device: torch.device | str = "cpu",
     ) -> None:
+        super().__init__(frame_shape=frame_shape, num_actions=num_actions, seed=seed, device=device)
         self.config = config
-        self.stack_size, self.frame_shape = stack_size, frame_shape
-        self.num_actions = num_actions
-        self.seed = seed
-        self.device = torch.device(device)
+        self.stack_size = stack_size
         self.online = self._network(seed)
         self.target = self._network(seed).requires_grad_(False)
         self.value_loss = value_loss(config, self.online.support, self.device)
@@ -55,16 +53,14 @@ class DDQN:
             weight_decay=config.weight_decay,
             fused=True,
         )
-        self.gradient_steps = 0
         self.priorities: Tensor | None = None
 
     def _network(self, seed: int) -> QNetwork:
         """A network whose weights depend on `seed` alone."""
         config = self.config
         categorical = config.distribution == "c51"
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            net = QNetwork(
+        return self._seeded(
+            lambda: QNetwork(
                 self.stack_size,
                 self.frame_shape,
                 self.num_actions,
@@ -75,15 +71,18 @@ class DDQN:
                 width=config.width,
                 atoms=1 if config.distribution == "none" else config.atoms,
                 support=torch.linspace(config.v_min, config.v_max, config.atoms) if categorical else None,
-            )
-        return net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+            ),
+            seed,
+        )
 
     def _self_prediction(self, seed: int) -> SelfPrediction:
         """A transition model and predictor whose weights depend on `seed` alone."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = SelfPrediction(self.online.encoder.latent_shape, self.num_actions, self.config.hidden)
-        return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        latent_shape = self.online.encoder.latent_shape
+        return self._seeded(lambda: SelfPrediction(latent_shape, self.num_actions, self.config.hidden), seed)
+
+    def _saved(self) -> dict[str, nn.Module]:
+        nets: dict[str, nn.Module] = {"online": self.online, "target": self.target}
+        return nets | ({"self_prediction": self.self_prediction} if self.self_prediction else {})
 
     @property
     def future_steps(self) -> int:
@@ -147,11 +146,7 @@ class DDQN:
             spr_loss = (weight[: len(rows)] * rows).mean()
             loss = loss + self.config.spr_weight * spr_loss
             metrics["spr_loss"] = spr_loss.detach()
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        grad_norm = torch.nn.utils.clip_grad_norm_(self.learned, self.config.max_grad_norm)
-        self.optimizer.step()
-        self.gradient_steps += 1
+        (grad_norm,) = self._step(loss, self.learned, max_grad_norm=self.config.max_grad_norm)
         if self.gradient_steps % self.config.target_period == 0:
             move_target(self.target.parameters(), self.online.parameters(), self.config.target_tau)
         if resets_done(self.config, self.gradient_steps) > resets_done(self.config, self.gradient_steps - 1):
@@ -187,28 +182,6 @@ class DDQN:
         for net in (self.online, self.target):
             shrink_and_perturb(net, fresh, self.config.reset_keep)
         self.optimizer.state.clear()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that the next update depends on, as tensors and plain numbers."""
-        return {
-            "online": self.online.state_dict(),
-            "target": self.target.state_dict(),
-            "optimizer": optimizer_state(self.optimizer),
-            "gradient_steps": self.gradient_steps,
-        } | ({"self_prediction": self.self_prediction.state_dict()} if self.self_prediction else {})
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Inverse of `state_dict` for an agent of the same settings."""
-        self.online.load_state_dict(state["online"])
-        self.target.load_state_dict(state["target"])
-        if self.self_prediction:
-            self.self_prediction.load_state_dict(state["self_prediction"])
-        load_optimizer_state(self.optimizer, state["optimizer"])
-        self.gradient_steps = int(state["gradient_steps"])
-
-    def policy_state_dict(self) -> dict[str, Tensor]:
-        """Weights of the network that acts: all that a frozen policy needs."""
-        return dict(self.network.state_dict())
 
     def load_policy_state_dict(self, weights: Mapping[str, Tensor]) -> None:
         """Inverse of `policy_state_dict`, to act and not to learn on; RuntimeError for other weights."""

@@ -14,7 +14,11 @@ from mbpo_fast.nets.precision import autocast
 
 
 class SelfPrediction(nn.Module):
-    """A transition model of the encoder's maps f32 [B, C, h, w], and a predictor of projections f32 [B, D]."""
+<<<<<<< HEAD
+    """A transition model of the encoder's maps f32 [B, C, h, w] and a predictor of projections f32 [B, D]."""
+=======
+    """A transition model of the encoder's maps [B, C, h, w], and a predictor of projections [B, D], f32."""
+>>>>>>> 68eece16f1f2578fe2c11ea0ed4dbf74a0238569
 
     def __init__(self, latent_shape: tuple[int, int, int], num_actions: int, projection: int) -> None:
         super().__init__()
@@ -42,14 +46,15 @@ def self_prediction_loss(
 ) -> Tensor:
     """Minus the cosines of predicted and true projections, summed over the K steps: f32 [R], equation 5.
 
-    features f32 [R, F] are the online encoder's, of the stacks that the futures begin at; stacks u8
+    features f32 [B, F] are the online encoder's, of which the first R rows have futures; stacks u8
     [K R, S, h, w] are those that followed, which the target network encodes and projects.
     """
     action, alive = (torch.from_numpy(x).to(features.device) for x in (futures.action, futures.alive))
     with torch.no_grad(), autocast(features.device, target.bf16):
         truth = target.project(target.encoder(stacks)).float().view(*action.shape, -1)
-    loss = torch.zeros(action.shape[1], device=features.device)
-    latent = features.view(-1, *model.latent_shape)
+    rows = action.shape[1]
+    loss = torch.zeros(rows, device=features.device)
+    latent = features[:rows].view(-1, *model.latent_shape)
     with autocast(features.device, online.bf16):
         for k in range(len(action)):
             latent = model.step(latent, action[k])
