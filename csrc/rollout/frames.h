@@ -59,7 +59,7 @@ inline void cells_of_frame(const FrameCells& call, const std::uint8_t* newer, co
 }
 
 void cells(const FrameCells& call) {
-  const std::int64_t frame = call.height * call.width, area = call.cell * call.cell;
+  const std::int64_t frame = call.frame, area = call.cell * call.cell;
   const std::uint8_t* newest = call.frames + (call.count - 1) * frame;
   if (!call.differences) {
     for (std::int64_t f = 0; f < call.count; ++f) {

@@ -56,10 +56,10 @@ constexpr std::int64_t winograd_scratch(std::int64_t in_channels) {
   return kWinogradPoints * (winograd_plane(in_channels) + winograd_plane(2 * kChannelUnit));
 }
 
-// u8 frames [frames, height, width] to cells, see LayerKind::kFrames.
+// u8 frames [count, height, width], `frame` bytes apart, to cells, see LayerKind::kFrames.
 struct FrameCells {
   const std::uint8_t* frames;
-  std::int64_t count, height, width, cell;
+  std::int64_t count, frame, height, width, cell;
   float scale, difference_scale;
   bool differences;
   float* out;

@@ -131,6 +131,8 @@ class Network {
   }
   const RolloutKernels& kernels() const { return kernels_; }
   bool is_winograd(std::size_t layer) const;
+  // Cells of frames that only a 1x1 convolution reads: they are made line by line, as it asks for them.
+  bool is_streamed(std::size_t layer) const { return streamed_[layer]; }
   // Floats from a layer's packed scales to its shifts.
   std::int64_t stored_scales(std::size_t layer) const;
   // A linear layer that takes all rows of a block at once, because its weights are larger than its inputs.
@@ -139,10 +141,12 @@ class Network {
  private:
   void place_registers(const char* op);
   void widen_for_winograd();
+  void find_streamed();
 
   NetworkInput input_;
   std::vector<Layer> layers_;
   std::vector<Register> registers_;
+  std::vector<bool> streamed_;
   std::vector<std::int64_t> outputs_;
   const RolloutKernels& kernels_;
   std::vector<std::vector<PackedLayer>> packed_;  // [members][layers]
