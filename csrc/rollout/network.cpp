@@ -139,8 +139,9 @@ void Network::find_streamed() {
   streamed_.assign(layers_.size(), false);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const auto own = static_cast<std::int64_t>(i);
-    std::int64_t readers = std::count(outputs_.begin(), outputs_.end(), own);
-    bool fits = layers_[i].kind == LayerKind::kFrames && !registers_[i].kept;
+    const bool is_output = std::find(outputs_.begin(), outputs_.end(), own) != outputs_.end();
+    bool fits = layers_[i].kind == LayerKind::kFrames && !registers_[i].kept && !is_output;
+    std::int64_t readers = 0;
     for (const Layer& reader : layers_) {
       if (reader.input != own && reader.other != own) continue;
       ++readers;
