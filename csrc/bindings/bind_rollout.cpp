@@ -86,7 +86,7 @@ void step_rows(const Network& network, ThreadPool& pool, float reward_threshold,
 
 py::typing::Tuple<int, int> roll_out(const Network& policy, const Network& world, ThreadPool& pool,
                                      const Bytes& start, BranchRing& ring, const Integer& horizon,
-                                     float epsilon, const Ids& elites, float reward_threshold,
+                                     float epsilon, bool samples, const Ids& elites, float reward_threshold,
                                      float end_threshold, const Integer& seed, const Integer& action_stream,
                                      const Integer& member_stream, const Integer& step) {
   constexpr const char* op = "rollout";
@@ -96,6 +96,7 @@ py::typing::Tuple<int, int> roll_out(const Network& policy, const Network& world
   const std::int64_t* drawn = read(op, "elites", elites, {members});
   const RolloutSpec spec{int64(op, "horizon", horizon),
                          epsilon,
+                         samples,
                          std::vector<std::int64_t>(drawn, drawn + members),
                          {reward_threshold, end_threshold},
                          draw_key(op, seed, action_stream, step),
@@ -125,7 +126,7 @@ void bind_rollout(py::module_& module) {
            py::arg("context"), py::arg("action"), py::arg("member"), py::arg("frame"), py::arg("reward"),
            py::arg("terminated"));
   module.def("rollout", &roll_out, py::arg("policy"), py::arg("world"), py::arg("pool"), py::arg("start"),
-             py::arg("ring"), py::arg("horizon"), py::arg("epsilon"), py::arg("elites"),
+             py::arg("ring"), py::arg("horizon"), py::arg("epsilon"), py::arg("samples"), py::arg("elites"),
              py::arg("reward_threshold"), py::arg("end_threshold"), py::arg("seed"), py::arg("action_stream"),
              py::arg("member_stream"), py::arg("step"));
 }

@@ -1,6 +1,7 @@
 #include "rollout/rollout.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <memory>
 
@@ -30,6 +31,20 @@ bool asks_for_action(const Network& network) {
 
 std::int64_t best_action(const float* values, std::int64_t actions) {
   return std::max_element(values, values + actions) - values;
+}
+
+// Inverse of the cumulative distribution of the softmax of `logits`, for a uniform number in [0, 1).
+std::int64_t drawn_action(const float* logits, std::int64_t actions, float uniform) {
+  const float most = *std::max_element(logits, logits + actions);
+  const auto mass = [&](std::int64_t a) { return static_cast<double>(std::exp(logits[a] - most)); };
+  double total = 0.0, reached = 0.0;
+  for (std::int64_t a = 0; a < actions; ++a) total += mass(a);
+  std::int64_t action = 0;
+  for (; action < actions - 1; ++action) {
+    reached += mass(action);
+    if (reached > static_cast<double>(uniform) * total) break;
+  }
+  return action;
 }
 
 // The rows that are under way; lane i of a step is branch branches[i].
@@ -91,9 +106,14 @@ void choose_actions(Runner& policy, const StepRows& rows, const RolloutSpec& spe
                     const DrawKey& key, std::vector<std::int64_t>& action) {
   policy.run(rows, [&](const Forward& forward, std::int64_t lane, std::int64_t i) {
     const PhiloxWords words = key.words(static_cast<std::uint32_t>(lane));
-    const bool explores = uniform_from(words[0]) < spec.epsilon;
-    action[static_cast<std::size_t>(lane)] =
-        explores ? integer_from(words[1], words[2], actions) : best_action(forward.output(0, i), actions);
+    const float* values = forward.output(0, i);
+    std::int64_t& chosen = action[static_cast<std::size_t>(lane)];
+    if (uniform_from(words[0]) < spec.epsilon) {
+      chosen = integer_from(words[1], words[2], actions);
+    } else {
+      chosen =
+          spec.samples ? drawn_action(values, actions, uniform_from(words[3])) : best_action(values, actions);
+    }
   });
 }
 

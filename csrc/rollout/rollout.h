@@ -2,7 +2,8 @@
 // ensemble in, branches in the model buffer out. `mbpo_fast.models.RolloutEngine` is the same in torch, and
 // the spec: the same draws, and the same arithmetic but for the order of sums.
 //
-// A step of B rows: the policy's value of each action; epsilon-greedy actions; a member for each row, drawn
+// A step of B rows: the policy's value of each action; the best one, or one drawn from their softmax, or with
+// probability epsilon any; a member for each row, drawn
 // anew among the elites; rows grouped by member; the member's network on its rows alone, so that an ensemble
 // costs what one network costs; the change put onto the newest frame, clipped and rounded to uint8; reward
 // class and end decided; the step appended to the buffer; ended rows leave.
@@ -24,6 +25,7 @@ namespace mbpo_fast {
 struct RolloutSpec {
   std::int64_t horizon;
   float epsilon;
+  bool samples;  // actions, from the softmax of the policy's values; else the best one is taken
   std::vector<std::int64_t> elites;
   Thresholds thresholds;
   DrawKey action, member;  // of the first step; each step after it is one further

@@ -13,7 +13,7 @@ from mbpo_fast import _core
 from mbpo_fast.errors import UsageError
 from mbpo_fast.models.ensemble import WorldModel
 from mbpo_fast.models.rollout import Engine, RolloutEngine
-from mbpo_fast.nets.packing import pack_policy, pack_world
+from mbpo_fast.nets.packing import pack_policy, pack_world, samples_actions
 from mbpo_fast.ops import Stream
 from mbpo_fast.settings import Settings
 
@@ -88,6 +88,7 @@ class FusedRolloutEngine:
             buffer.ring,
             horizon=horizon,
             epsilon=epsilon,
+            samples=samples_actions(policy.network),
             elites=np.asarray(model.elites, np.int64),
             reward_threshold=model.reward_threshold,
             end_threshold=model.end_threshold,

@@ -93,7 +93,8 @@ class NetworkBuilder:
     ) -> int:
         """Weight [O, I, k, k] and bias [O]; then film, condition, the register `add`, the activation.
 
-        `condition`: a register [1, 1, 2 O] of scales and shifts, y * (1 + scale) + shift. The input's channels before `first`, a multiple of 16, are left out.
+        `condition`: a register [1, 1, 2 O] of scales and shifts, y * (1 + scale) + shift.
+        The input's channels before `first`, a multiple of 16, are left out.
         """
         height, width, channels = self.shape(x)
         channels -= first

@@ -1,5 +1,6 @@
 """The fused rollout beside its torch spec: equal steps on equal inputs, equal draws, the same buffer."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -55,9 +56,9 @@ def world(members: int, side: int = SIDE, **settings: Any) -> WorldModel:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         for net in model.members:
-            if hasattr(net, "head"):
-                net.head.weight.normal_(0, 0.1)
-                net.head.bias.normal_(0, 0.1)
+            for name, weight in net.named_parameters():
+                if name.startswith("head") or not weight.count_nonzero():
+                    weight.normal_(0, 0.1)
     model.elites = list(range(members))[::-1][: config.num_elites]
     frames = torch.from_numpy(contexts(16, config.context, side))
     said = [model.predict(frames, torch.arange(16) % ACTIONS, elite) for elite in model.elites]
@@ -67,7 +68,13 @@ def world(members: int, side: int = SIDE, **settings: Any) -> WorldModel:
 
 
 def contexts(rows: int, context: int, side: int = SIDE) -> np.ndarray:
-    return np.random.default_rng(rows).integers(0, 256, (rows, context, side, side), np.uint8)
+    """Screens u8 [rows, context, side, side] where little moves, so that clocks tick below their limit."""
+    rng = np.random.default_rng(rows)
+    frames = np.repeat(rng.integers(0, 256, (rows, 1, side, side), np.uint8), context, axis=1)
+    for row, first in itertools.product(range(rows), range(1, context)):
+        y, x = rng.integers(0, side - 8, 2)
+        frames[row, first:, y : y + 8, x : x + 8] += rng.integers(0, 60, (8, 8)).astype(np.uint8)
+    return frames
 
 
 def check_step(model: WorldModel, rows: int, side: int = SIDE) -> None:
@@ -114,27 +121,19 @@ def test_a_step_equals_torch_for_every_ensemble(isa: str, members: int, rows: in
 @pytest.mark.parametrize(
     "settings",
     [
+        {"arch": "clock"},
+        {"arch": "clock", "context": 36, "width": 32, "outcome_width": 24},
+        {"arch": "clock", "context": 6, "detail_frames": 4, "width": 20, "depth": 1, "clock_width": 9},
         {},
         {"context": 5, "width": 40, "depth": 3, "outcome_width": 20},
         {"context": 12, "width": 8, "depth": 2, "outcome_width": 4},
         {"arch": "nature", "context": 4},
         {"arch": "nature", "context": 9},
     ],
-    ids=["default", "wide", "narrow", "nature", "nature-9"],
+    ids=["clock", "clock-default", "clock-narrow", "grid", "wide", "narrow", "nature", "nature-9"],
 )
 def test_a_step_equals_torch_for_every_architecture(isa: str, settings: dict) -> None:
     check_step(world(2, side=84, **settings), 3, side=84)
-
-
-@EVERY_ISA
-@pytest.mark.parametrize("settings", [{"dueling": True}, {"dueling": False}])
-@pytest.mark.parametrize("side", [36, 38, 84])
-def test_action_values_equal_torch(isa: str, settings: dict, side: int) -> None:
-    learner = agent(side, **settings)
-    obs = contexts(7, 4, side)
-    values = pack_policy(learner.network, (side, side))(obs, *np.zeros((2, 7), np.int64))[0]
-    spec = learner.q_values(torch.from_numpy(obs)).numpy()
-    assert np.abs(values[:, 0, 0] - spec).max() < 1e-5
 
 
 def roll_out(
@@ -286,7 +285,7 @@ BAD = [
     ({"epsilon": float("nan")}, "0 <= epsilon <= 1, got nan"),
     ({"elites": []}, "at least one elite, got none"),
     ({"elites": [2]}, r"elites in \[0, 2\), got 2"),
-    ({"policy": Other()}, "a policy QNetwork, got Linear"),
+    ({"policy": Other()}, "a policy QNetwork, PolicyNetwork or ActorCritic, got Linear"),
     ({"policy": narrow_weights()}, "float32 weights, got torch.float16"),
     ({"model": nan_world()}, "finite weights, got nan"),
     ({"model": mixed_world()}, "members of one architecture, got another one in member 1"),
@@ -322,6 +321,7 @@ def test_a_policy_of_other_actions_is_refused() -> None:
             ring,
             1,
             0.0,
+            False,
             np.array([0]),
             0.5,
             0.5,
@@ -353,5 +353,5 @@ def test_the_backend_that_is_asked_for_is_used_or_refused() -> None:
     unknown.members = torch.nn.ModuleList([torch.nn.Linear(2, 2)])
     assert make("auto", unknown).description.startswith("torch ([rollout] expected a world model of")
     assert make("auto").description.startswith("fused on the CPU")
-    with pytest.raises(UsageError, match=r"use torch or auto: .*GridNet, NatureNet, got Linear"):
+    with pytest.raises(UsageError, match=r"use torch or auto: .*ClockNet, GridNet, NatureNet, got Linear"):
         make("cpu", unknown)
