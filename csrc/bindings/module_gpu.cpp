@@ -1,6 +1,8 @@
-// The fused rollout on a GPU. Compiled twice: as `_cuda`, and as `_cuda_emulated` for tests without one.
+// The kernels for GPUs. Compiled twice: as `_cuda`, and as `_cuda_emulated` for tests without one.
 // Device memory comes as addresses, the stream as its handle.
 #include "bindings/arguments.h"
+#include "preprocess/gpu.h"
+#include "replay/gpu.h"
 #include "rollout/gpu/engine.h"
 
 namespace mbpo_fast::bindings {
@@ -70,16 +72,16 @@ std::int64_t workspace_bytes(const Loaded& policy, const Loaded& world, std::int
   return gpu::rollout_workspace_bytes(*policy.network, *world.network, count);
 }
 
-void roll_out(const Loaded& policy, const Loaded& world, std::intptr_t workspace,
-              std::int64_t workspace_size, std::intptr_t start, std::int64_t count,
-              const gpu::DeviceBranches& branches, std::int64_t first, const Integer& horizon, float epsilon,
-              const Ids& elites, float reward_threshold, float end_threshold, const Integer& seed,
-              const Integer& action_stream, const Integer& member_stream, const Integer& step,
-              std::intptr_t stream) {
+void roll_out(const Loaded& policy, const Loaded& world, std::intptr_t workspace, std::int64_t workspace_size,
+              std::intptr_t start, std::int64_t count, const gpu::DeviceBranches& branches,
+              std::int64_t first, const Integer& horizon, float epsilon, bool samples, const Ids& elites,
+              float reward_threshold, float end_threshold, const Integer& seed, const Integer& action_stream,
+              const Integer& member_stream, const Integer& step, std::intptr_t stream) {
   const py::ssize_t members = length(kOp, "elites", elites);
   const std::int64_t* drawn = read(kOp, "elites", elites, {members});
   const RolloutSpec spec{int64(kOp, "horizon", horizon),
                          epsilon,
+                         samples,
                          std::vector<std::int64_t>(drawn, drawn + members),
                          {reward_threshold, end_threshold},
                          draw_key(kOp, seed, action_stream, step),
@@ -90,11 +92,14 @@ void roll_out(const Loaded& policy, const Loaded& world, std::intptr_t workspace
 }
 
 gpu::DeviceBranches make_branches(std::int64_t capacity, std::int64_t context, std::int64_t horizon,
-                                  std::intptr_t frame, std::intptr_t action, std::intptr_t reward,
-                                  std::intptr_t terminated, std::intptr_t member, std::intptr_t count) {
+                                  std::int64_t height, std::int64_t width, std::intptr_t frame,
+                                  std::intptr_t action, std::intptr_t reward, std::intptr_t terminated,
+                                  std::intptr_t member, std::intptr_t count) {
   return {capacity,
           context,
           horizon,
+          height,
+          width,
           address<std::uint8_t>(frame),
           address<std::int64_t>(action),
           address<float>(reward),
@@ -114,21 +119,46 @@ void bind_gpu(py::module_& module) {
       .def_property_readonly("shared_bytes", [](const Loaded& own) { return own.network->shared_bytes(); })
       .def_property_readonly("kernels",
                              [](const Loaded& own) { return own.network->program().stages.size(); })
-      .def("load", [](Loaded& own, std::intptr_t at) { own.bytes = address<unsigned char>(at); },
-           py::arg("address"))
-      .def("workspace_bytes",
-           [](const Loaded& own, std::int64_t rows) { return own.network->workspace_bytes(rows); },
-           py::arg("rows"))
+      .def(
+          "load", [](Loaded& own, std::intptr_t at) { own.bytes = address<unsigned char>(at); },
+          py::arg("address"))
+      .def(
+          "workspace_bytes",
+          [](const Loaded& own, std::int64_t rows) { return own.network->workspace_bytes(rows); },
+          py::arg("rows"))
       .def("evaluate", &evaluate_rows, py::arg("workspace"), py::arg("workspace_bytes"), py::arg("context"),
            py::arg("action"), py::arg("member"), py::arg("rows"), py::arg("out"), py::arg("stream"));
   py::class_<gpu::DeviceBranches>(module, "Branches")
       .def(py::init(&make_branches), py::arg("capacity"), py::arg("context"), py::arg("horizon"),
-           py::arg("frame"), py::arg("action"), py::arg("reward"), py::arg("terminated"), py::arg("member"),
-           py::arg("length"));
+           py::arg("height"), py::arg("width"), py::arg("frame"), py::arg("action"), py::arg("reward"),
+           py::arg("terminated"), py::arg("member"), py::arg("length"));
+  py::class_<gpu::GpuPreprocess>(module, "Preprocess")
+      .def(py::init<std::int64_t, std::int64_t, std::int64_t, std::int64_t>(), py::arg("source_height"),
+           py::arg("source_width"), py::arg("height"), py::arg("width"))
+      .def_property_readonly("bytes", [](const gpu::GpuPreprocess& own) { return to_array(own.bytes()); })
+      .def(
+          "run",
+          [](const gpu::GpuPreprocess& own, std::intptr_t tables, std::intptr_t frames, std::int64_t count,
+             std::intptr_t out, std::intptr_t stream) {
+            const py::gil_scoped_release release;
+            own.run(address<unsigned char>(tables), address<std::uint8_t>(frames), count,
+                    address<std::uint8_t>(out), stream);
+          },
+          py::arg("tables"), py::arg("frames"), py::arg("count"), py::arg("out"), py::arg("stream"));
+  module.def(
+      "gather_frames",
+      [](std::intptr_t frames, std::int64_t stored, std::int64_t frame_bytes, std::intptr_t index,
+         std::int64_t count, std::intptr_t out, std::intptr_t stream) {
+        const py::gil_scoped_release release;
+        gpu::gather_frames(address<std::uint8_t>(frames), stored, frame_bytes, address<std::int64_t>(index),
+                           count, address<std::uint8_t>(out), stream);
+      },
+      py::arg("frames"), py::arg("stored"), py::arg("frame_bytes"), py::arg("index"), py::arg("count"),
+      py::arg("out"), py::arg("stream"));
   module.def("workspace_bytes", &workspace_bytes, py::arg("policy"), py::arg("world"), py::arg("count"));
   module.def("rollout", &roll_out, py::arg("policy"), py::arg("world"), py::arg("workspace"),
              py::arg("workspace_bytes"), py::arg("start"), py::arg("count"), py::arg("branches"),
-             py::arg("first"), py::arg("horizon"), py::arg("epsilon"), py::arg("elites"),
+             py::arg("first"), py::arg("horizon"), py::arg("epsilon"), py::arg("samples"), py::arg("elites"),
              py::arg("reward_threshold"), py::arg("end_threshold"), py::arg("seed"), py::arg("action_stream"),
              py::arg("member_stream"), py::arg("step"), py::arg("stream"));
 }

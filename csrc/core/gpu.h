@@ -1,8 +1,8 @@
 // Code for thread blocks of a GPU that is plain C++ as well, so that its logic is tested on any machine.
 //
-// nvcc compiles it for CUDA. Another compiler emulates a block: a host thread stands for a warp, its lanes are
-// loops, and Block::sync is a barrier of the host threads, so that the thread sanitizer sees a missing one.
-// Three styles of code follow from that:
+// nvcc compiles it for CUDA. Another compiler emulates a block: a host thread stands for a warp, its lanes
+// are loops, and Block::sync is a barrier of the host threads, so that the thread sanitizer sees a missing
+// one. Three styles of code follow from that:
 //   - for (i = block.thread(); i < n; i += block.threads()): any thread may take any i;
 //   - for (i = block.warp(); i < n; i += block.warps()): a warp takes an item, together;
 //   - inside a warp, each_lane(f) calls f(lane, slot); what a lane keeps is a PerLane, indexed by the slot.
@@ -195,8 +195,7 @@ MBPO_GPU void multiply_add(PerLane<ProductC>& sum, const PerLane<ProductA>& a, c
 #ifdef __CUDACC__
   float* c = sum[0].value;
   const std::uint32_t *x = a[0].pair, *y = b[0].pair;
-  asm(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
       "{%0,%1,%2,%3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3]), "r"(y[0]), "r"(y[1]));

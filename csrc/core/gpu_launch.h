@@ -1,5 +1,5 @@
-// Runs a kernel, an object with kWarps and operator()(block, shared memory): on a GPU where nvcc compiles this,
-// else in emulation.
+// Runs a kernel, an object with kWarps and operator()(block, shared memory): on a GPU where nvcc compiles
+// this, else in emulation.
 #pragma once
 
 #include <cstdint>
@@ -63,7 +63,8 @@ class Launcher {
 // `warps` host threads stand for the warps of every block, one block after the other.
 class Launcher {
  public:
-  explicit Launcher(std::intptr_t warps) : warps_(static_cast<int>(std::clamp<std::intptr_t>(warps, 1, 32))) {}
+  explicit Launcher(std::intptr_t warps)
+      : warps_(static_cast<int>(std::clamp<std::intptr_t>(warps, 1, 32))) {}
 
   template <class Kernel>
   int warps() const {

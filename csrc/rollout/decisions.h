@@ -1,10 +1,11 @@
-// What the logits of a world model decide; on processors and on GPUs.
+// What the numbers of a policy and of a world model decide; on processors and on GPUs.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
 
 #include "core/gpu.h"
+#include "core/philox.h"
 
 namespace mbpo_fast {
 
@@ -27,6 +28,40 @@ MBPO_BOTH inline float decide_reward(const float* logits, float threshold) {
 
 MBPO_BOTH inline bool decide_end(float logit, float threshold) {
   return 1.0f / (1.0f + std::exp(-logit)) > threshold;
+}
+
+// The first of the largest.
+MBPO_BOTH inline std::int64_t best_action(const float* values, std::int64_t actions) {
+  std::int64_t best = 0;
+  for (std::int64_t a = 1; a < actions; ++a) best = values[a] > values[best] ? a : best;
+  return best;
+}
+
+// Inverse of the cumulative distribution of the softmax of `logits`, for a uniform number in [0, 1).
+MBPO_BOTH inline std::int64_t drawn_action(const float* logits, std::int64_t actions, float uniform) {
+  const float most = logits[best_action(logits, actions)];
+  const auto mass = [&](std::int64_t a) { return static_cast<double>(std::exp(logits[a] - most)); };
+  double total = 0.0, reached = 0.0;
+  for (std::int64_t a = 0; a < actions; ++a) total += mass(a);
+  std::int64_t action = 0;
+  for (; action < actions - 1; ++action) {
+    reached += mass(action);
+    if (reached > static_cast<double>(uniform) * total) break;
+  }
+  return action;
+}
+
+struct Choice {
+  float epsilon;
+  bool samples;  // from the softmax of the values; else the best action is taken
+};
+
+// Any action with probability epsilon; `words` are the row's own.
+MBPO_BOTH inline std::int64_t choose_action(const PhiloxWords& words, const float* values,
+                                            std::int64_t actions, const Choice& choice) {
+  if (uniform_from(words[0]) < choice.epsilon) return integer_from(words[1], words[2], actions);
+  return choice.samples ? drawn_action(values, actions, uniform_from(words[3]))
+                        : best_action(values, actions);
 }
 
 }  // namespace mbpo_fast

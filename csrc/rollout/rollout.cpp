@@ -1,7 +1,6 @@
 #include "rollout/rollout.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <memory>
 
@@ -27,24 +26,6 @@ std::string map_text(const Shape& shape) {
 bool asks_for_action(const Network& network) {
   return std::any_of(network.layers().begin(), network.layers().end(),
                      [](const Layer& layer) { return layer.film != kNone; });
-}
-
-std::int64_t best_action(const float* values, std::int64_t actions) {
-  return std::max_element(values, values + actions) - values;
-}
-
-// Inverse of the cumulative distribution of the softmax of `logits`, for a uniform number in [0, 1).
-std::int64_t drawn_action(const float* logits, std::int64_t actions, float uniform) {
-  const float most = *std::max_element(logits, logits + actions);
-  const auto mass = [&](std::int64_t a) { return static_cast<double>(std::exp(logits[a] - most)); };
-  double total = 0.0, reached = 0.0;
-  for (std::int64_t a = 0; a < actions; ++a) total += mass(a);
-  std::int64_t action = 0;
-  for (; action < actions - 1; ++action) {
-    reached += mass(action);
-    if (reached > static_cast<double>(uniform) * total) break;
-  }
-  return action;
 }
 
 // The rows that are under way; lane i of a step is branch branches[i].
@@ -105,15 +86,9 @@ class Branches {
 void choose_actions(Runner& policy, const StepRows& rows, const RolloutSpec& spec, std::int64_t actions,
                     const DrawKey& key, std::vector<std::int64_t>& action) {
   policy.run(rows, [&](const Forward& forward, std::int64_t lane, std::int64_t i) {
-    const PhiloxWords words = key.words(static_cast<std::uint32_t>(lane));
-    const float* values = forward.output(0, i);
-    std::int64_t& chosen = action[static_cast<std::size_t>(lane)];
-    if (uniform_from(words[0]) < spec.epsilon) {
-      chosen = integer_from(words[1], words[2], actions);
-    } else {
-      chosen =
-          spec.samples ? drawn_action(values, actions, uniform_from(words[3])) : best_action(values, actions);
-    }
+    action[static_cast<std::size_t>(lane)] =
+        choose_action(key.words(static_cast<std::uint32_t>(lane)), forward.output(0, i), actions,
+                      {spec.epsilon, spec.samples});
   });
 }
 

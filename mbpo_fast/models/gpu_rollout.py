@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbpo_fast.models.ensemble import WorldModel
-from mbpo_fast.models.fused import NetworkPolicy, RingBuffer, check_start, pack_parts
+from mbpo_fast.models.fused import NetworkPolicy, RingBuffer, pack_parts
+from mbpo_fast.nets.packing import samples_actions
 from mbpo_fast.ops import Stream
 from mbpo_fast.ops.gpu import Device, GpuBranches, GpuNetwork, rollout
 
@@ -35,9 +36,8 @@ class GpuRolloutEngine:
         epsilon: float,
     ) -> int:
         """See `FusedRolloutEngine.run`."""
-        check_start(start)
-        device, ring, rows = self._device, buffer.ring, len(start)
         packed_policy, packed_world = pack_parts(start, policy, model)
+        device, ring, rows = self._device, buffer.ring, len(start)
         branches = GpuBranches(
             device,
             rows,
@@ -54,6 +54,7 @@ class GpuRolloutEngine:
             first=0,
             horizon=horizon,
             epsilon=epsilon,
+            samples=samples_actions(policy.network),
             elites=model.elites,
             thresholds=(model.reward_threshold, model.end_threshold),
             draws={

@@ -135,7 +135,11 @@ class GpuNetwork:
         out = device.empty((rows, sum(sizes)), np.float32)
         workspace_bytes = self.core.workspace_bytes(rows)
         workspace = device.empty((workspace_bytes,), np.uint8)
-        given = [device.put(context), device.put(action.astype(np.int32)), device.put(member.astype(np.int32))]
+        given = [
+            device.put(context),
+            device.put(action.astype(np.int32)),
+            device.put(member.astype(np.int32)),
+        ]
         self.core.evaluate(
             device.address(workspace),
             workspace_bytes,
@@ -175,7 +179,7 @@ class GpuBranches:
             "length": device.empty((rows,), np.int32),
         }
         addresses = (device.address(array) for array in self.arrays.values())
-        self.core = device.module.Branches(capacity, context, horizon, *addresses)
+        self.core = device.module.Branches(capacity, context, horizon, *frame_shape, *addresses)
 
     def export(self) -> dict[str, npt.NDArray[Any]]:
         """All branches, as `ModelBuffer.export` gives them."""
@@ -193,6 +197,7 @@ def rollout(
     first: int,
     horizon: int,
     epsilon: float,
+    samples: bool,
     elites: Sequence[int],
     thresholds: tuple[float, float],
     draws: Mapping[str, int],
@@ -203,6 +208,8 @@ def rollout(
     launches: nothing is copied and nobody waits. ValueError where the parts do not fit one another.
     """
     device = world.device
+    if not str(start.dtype).endswith("uint8"):
+        raise ValueError(f"[rollout] expected start uint8 [B, C, h, w], got {start.dtype}")
     rows = int(start.shape[0])
     workspace_bytes = device.module.workspace_bytes(policy.core, world.core, rows)
     workspace = device.empty((workspace_bytes,), np.uint8)
@@ -217,6 +224,7 @@ def rollout(
         first,
         horizon=horizon,
         epsilon=epsilon,
+        samples=samples,
         elites=np.asarray(elites, np.int64),
         reward_threshold=thresholds[0],
         end_threshold=thresholds[1],

@@ -12,9 +12,9 @@ namespace mbpo_fast::gpu {
 namespace {
 
 constexpr const char* kOp = "rollout";
-// Frames are laid into cells anew for each of their readers, in parts of at most this many bytes: cheaper than
-// to keep them beside the other maps.
-constexpr std::int64_t kFrameBytes = 80 << 10;
+// Frames are laid into cells anew for each of their readers, in parts of at most this many bytes: cheaper
+// than to keep them beside the other maps.
+constexpr std::int64_t kFrameBytes = 50 << 10;
 // Numbers of a linear layer up to which a row's own block multiplies them.
 constexpr std::int64_t kSmallLinear = 8192;
 constexpr std::size_t kAbsent = static_cast<std::size_t>(-1);
@@ -48,6 +48,20 @@ Map make_map(const Shape& shape, std::int64_t border, bool is_float) {
           is_float};
 }
 
+// 16-pixel tiles that a warp should take at a time, so that the warps of a block end together.
+std::int32_t tiles_of_warp(const Map& out) {
+  const std::int64_t tiles = (std::int64_t{out.height} * out.width + kPixelTile - 1) / kPixelTile;
+  const std::int64_t groups = padded_channels(out.channels) / kChannelGroup;
+  std::int32_t best = kPixelTiles;
+  std::int64_t least = -1;
+  for (std::int32_t at_once = kPixelTiles; at_once > 0; at_once /= 2) {
+    const std::int64_t items = (tiles + at_once - 1) / at_once * groups;
+    const std::int64_t rounds = (items + kRowWarps - 1) / kRowWarps * at_once;
+    if (least < 0 || rounds < least) best = at_once, least = rounds;
+  }
+  return best;
+}
+
 // One pass over the layers, for one member: its operations and its weights.
 class Compiler {
  public:
@@ -75,11 +89,12 @@ class Compiler {
   // What is known of a register before its layer's turn comes.
   struct Known {
     std::size_t segment = 0;
-    bool is_product_input = false;  // of a matrix product: bfloat16
-    bool is_folded = false;         // an activation that its readers do themselves
+    bool is_half = false;    // the input of a matrix product, or of a sum in place: bfloat16
+    bool is_folded = false;  // an activation that its readers do themselves
     std::int64_t border = 0;
-    std::int64_t kept = kNone;      // where in the kept values
-    std::size_t map = kAbsent;      // in the segment under way
+    std::size_t last_reader = 0;
+    std::int64_t kept = kNone;  // where in the kept values
+    std::size_t map = kAbsent;  // in the segment under way
   };
   struct MapUse {
     Map map;
@@ -117,6 +132,7 @@ class Compiler {
 
   void find_readers();
   void fold_activations();
+  void prepare_sums();
   void place_kept();
   void add_layer(std::size_t i);
   void add_batched(std::size_t i);
@@ -131,9 +147,11 @@ class Compiler {
   }
   std::size_t own_map(std::size_t reg) {
     Known& own = known_[reg];
-    own.map = new_map(shape(static_cast<std::int64_t>(reg)), own.border, !own.is_product_input);
+    own.map = new_map(shape(static_cast<std::int64_t>(reg)), own.border, !own.is_half);
     return own.map;
   }
+  std::size_t sum_map(std::size_t i);
+  std::int64_t input_of(const Layer& layer) const;
   std::size_t read(std::int64_t reg);
   void add(Draft draft);
   void steer(const Layer& layer, Draft& draft);
@@ -169,20 +187,55 @@ void Compiler::find_readers() {
   fold_activations();
   for (std::size_t i = 0; i < layers().size(); ++i) {
     const Layer& layer = layers()[i];
-    if (layer.kind != LayerKind::kConvolution) continue;
-    std::int64_t in = layer.input;
-    if (known_[index_of(in)].is_folded) in = layers()[index_of(in)].input;
-    Known& from = known_[index_of(in)];
-    from.is_product_input = !is_frames(in);
-    from.border = std::max(from.border, is_frames(in) ? 0 : layer.padding);
+    for (const std::int64_t reg : {input_of(layer), layer.other, layer.condition}) {
+      if (reg != kNone) known_[index_of(reg)].last_reader = i;
+    }
+    if (layer.kind != LayerKind::kConvolution || is_frames(input_of(layer))) continue;
+    Known& from = known_[index_of(input_of(layer))];
+    from.is_half = true;
+    from.border = std::max(from.border, layer.padding);
   }
+  prepare_sums();
+}
+
+// What a convolution adds, and nobody reads later, is shaped like its own map, which then takes its place.
+void Compiler::prepare_sums() {
+  for (std::size_t i = layers().size(); i-- > 0;) {
+    const Layer& layer = layers()[i];
+    if (layer.kind != LayerKind::kConvolution || layer.other == kNone) continue;
+    Known& added = known_[index_of(layer.other)];
+    if (added.last_reader != i || !known_[i].is_half) continue;
+    added.is_half = true;
+    added.border = std::max(added.border, known_[i].border);
+  }
+}
+
+// What a layer reads once activations are folded.
+std::int64_t Compiler::input_of(const Layer& layer) const {
+  if (layer.input == kNone || !known_[index_of(layer.input)].is_folded) return layer.input;
+  return layers()[index_of(layer.input)].input;
+}
+
+// The map that a convolution writes: the one that it adds, where nobody else needs that any more.
+std::size_t Compiler::sum_map(std::size_t i) {
+  const Layer& layer = layers()[i];
+  if (layer.other != kNone && layer.other != input_of(layer) && !is_constant(layer.other)) {
+    const Known &added = known_[index_of(layer.other)], &own = known_[i];
+    if (added.map != kAbsent && added.last_reader == i && added.is_half == own.is_half &&
+        added.border >= own.border) {
+      known_[i].map = added.map;
+      return added.map;
+    }
+  }
+  return own_map(i);
 }
 
 // An activation whose readers are convolutions of its own segment needs no map of its own.
 void Compiler::fold_activations() {
   for (std::size_t i = 0; i < layers().size(); ++i) {
     const Layer& layer = layers()[i];
-    if (layer.kind != LayerKind::kActivation || layer.activation != Activation::kRelu || is_output(i)) continue;
+    if (layer.kind != LayerKind::kActivation || layer.activation != Activation::kRelu || is_output(i))
+      continue;
     if (layer.other != kNone || is_frames(layer.input) || known_[index_of(layer.input)].is_folded) continue;
     bool folds = true;
     for (std::size_t j = i + 1; j < layers().size(); ++j) {
@@ -327,8 +380,6 @@ void Compiler::add_plain(std::size_t i) {
     const std::int64_t depth = shape(layer.input).size();
     draft.op.weight = writer_.floats(weight, channels, depth, depth);
   } else if (layer.kind == LayerKind::kNorm) {
-    MBPO_CHECK(2 * layer.option <= kStatistics, kOp,
-               text("layer ", i, " with at most ", kStatistics / 2, " groups"), layer.option);
     draft.op.weight = writer_.floats(weight, 1, channels, padded);
   } else if (layer.kind == LayerKind::kExpectation) {
     draft.op.weight = writer_.floats(weight, 1, layer.option, layer.option);
@@ -366,35 +417,38 @@ std::int64_t Compiler::pack_convolution(std::size_t i, const Part& part, int pla
   const std::int64_t taps = layer.kernel * layer.kernel, in = shape(layer.input).channels - layer.option;
   const std::int64_t chunks = whole(part.channels, kDepth) / kDepth;
   const bool scaled = is_frames(layer.input);
-  return writer_.matrix(layer.channels, taps * chunks, planes, [&](std::int64_t out, std::int64_t step, int k) {
-    const std::int64_t c = step % chunks * kDepth + k, own = part.first + c;
-    if (c >= part.channels) return 0.0f;
-    const float weight = numbers_[layer.weight + (out * taps + step / chunks) * in + own];
-    return scaled ? weight * frame_scale(layer.input, layer.option + own) : weight;
-  });
+  return writer_.matrix(
+      layer.channels, taps * chunks, planes, [&](std::int64_t out, std::int64_t step, int k) {
+        const std::int64_t c = step % chunks * kDepth + k, own = part.first + c;
+        if (c >= part.channels) return 0.0f;
+        const float weight = numbers_[layer.weight + (out * taps + step / chunks) * in + own];
+        return scaled ? weight * frame_scale(layer.input, layer.option + own) : weight;
+      });
 }
 
 // A convolution over frames adds up over parts of them, each on top of the sum before.
 void Compiler::add_convolution(std::size_t i) {
   const Layer& layer = layers()[i];
   const bool from_frames = is_frames(layer.input);
-  const std::int64_t in = known_[index_of(layer.input)].is_folded ? layers()[index_of(layer.input)].input
-                                                                  : layer.input;
+  const std::int64_t in = input_of(layer);
   const std::int64_t wanted = shape(layer.input).channels - layer.option;
   const std::int64_t area = from_frames ? layers()[index_of(in)].kernel * layers()[index_of(in)].kernel : 1;
   std::int64_t frames_at_once = 1, skipped = layer.option;
   if (from_frames) {
     // What is skipped is not laid, if that is whole frames.
     skipped = layer.option % area ? layer.option : 0;
-    const Map one = make_map({shape(in).height, shape(in).width, whole(area, kDepth)}, layer.padding, false);
+    const auto bytes = [&](std::int64_t frames) {
+      return bytes_of(make_map({shape(in).height, shape(in).width, frames * area}, layer.padding, false));
+    };
     const bool splits = layer.film == kNone && layer.condition == kNone && !skipped;
-    frames_at_once = splits ? std::max<std::int64_t>(1, kFrameBytes / bytes_of(one)) : (wanted + skipped) / area;
+    frames_at_once = (wanted + skipped) / area;
+    while (splits && frames_at_once > 1 && bytes(frames_at_once) > kFrameBytes) --frames_at_once;
   }
-  const std::int64_t step = from_frames ? std::min(wanted + skipped, frames_at_once * area) : wanted;
+  const std::int64_t step = from_frames ? std::min(wanted, frames_at_once * area - skipped) : wanted;
   std::size_t out = kAbsent;
   for (std::int64_t first = 0; first < wanted; first += step) {
     Draft draft{op_of(i, OpKind::kConvolution)};
-    const Part part{first, std::min(step - skipped, wanted - first), first + step >= wanted};
+    const Part part{first, std::min(step, wanted - first), first + step >= wanted};
     if (from_frames) {
       const std::int64_t first_frame = skipped ? 0 : (layer.option + first) / area;
       Draft frames = frames_draft(in, first_frame, (part.channels + skipped) / area, layer.padding);
@@ -413,7 +467,7 @@ void Compiler::add_convolution(std::size_t i) {
     draft.op.relu = part.is_last && draft.op.relu;
     if (out == kAbsent) {
       steer(layer, draft);
-      out = own_map(i);
+      out = sum_map(i);
     } else {
       draft.other = out;
     }
@@ -458,7 +512,8 @@ void Compiler::add_batched(std::size_t i) {
     const std::int64_t at = step * kDepth + k;
     return at < depth ? numbers_[layer.weight + out * depth + at] : 0.0f;
   });
-  linear.bias = writer_.floats(numbers_ + layer.bias, 1, layer.channels, padded_channels(narrow(layer.channels)));
+  linear.bias =
+      writer_.floats(numbers_ + layer.bias, 1, layer.channels, padded_channels(narrow(layer.channels)));
   linear.in = known_[index_of(layer.input)].kept, linear.out = known_[i].kept;
   linear.emit = output_place(i).value_or(kNone);
   program_.stages.push_back({true, 0, 0, 0, linear});
@@ -466,22 +521,26 @@ void Compiler::add_batched(std::size_t i) {
 
 void Compiler::close_segment() {
   if (drafts_.empty()) return;
-  const bool has_norm = std::any_of(drafts_.begin(), drafts_.end(),
-                                    [](const Draft& draft) { return draft.op.kind == OpKind::kNorm; });
-  Arena arena(has_norm ? kStatistics * std::int64_t{sizeof(float)} : 0);
-  for (MapUse& use : maps_) use.map.offset = narrow(arena.place(bytes_of(use.map), use.first, use.last));
-  MBPO_CHECK(arena.end() <= shared_limit_, kOp,
-             text("maps of a row that fit into ", shared_limit_, " bytes of shared memory"), arena.end());
+  std::int64_t statistics = 0;  // two of each group
+  for (const Draft& draft : drafts_) {
+    if (draft.op.kind == OpKind::kNorm) statistics = std::max<std::int64_t>(statistics, 2 * draft.op.option);
+  }
+  std::vector<Piece> pieces;
+  for (const MapUse& use : maps_) pieces.push_back({bytes_of(use.map), use.first, use.last});
+  const std::int64_t end = place_pieces(pieces, whole(statistics * std::int64_t{sizeof(float)}, 16));
+  MBPO_CHECK(end <= shared_limit_, kOp,
+             text("maps of a row that fit into ", shared_limit_, " bytes of shared memory"), end);
+  for (std::size_t i = 0; i < maps_.size(); ++i) maps_[i].map.offset = narrow(pieces[i].at);
   const auto first = narrow(static_cast<std::int64_t>(program_.ops.size()));
   for (Draft& draft : drafts_) {
     const auto map = [&](std::size_t which) { return which == kAbsent ? Map{} : maps_[which].map; };
     draft.op.in = map(draft.in), draft.op.other = map(draft.other);
     draft.op.condition = map(draft.condition), draft.op.out = map(draft.out);
-    draft.op.tiles = kPixelTiles;
+    draft.op.tiles = tiles_of_warp(draft.op.out);
     program_.ops.push_back(draft.op);
   }
   program_.stages.push_back(
-      {false, first, narrow(static_cast<std::int64_t>(drafts_.size())), narrow(arena.end()), {}});
+      {false, first, narrow(static_cast<std::int64_t>(drafts_.size())), narrow(end), {}});
   drafts_.clear();
   maps_.clear();
   for (Known& own : known_) own.map = kAbsent;

@@ -28,8 +28,8 @@ struct Program {
   std::int64_t kept_of_row = 0, outputs_of_row = 0;  // bfloat16, float32
 };
 
-// `numbers`: the weights [members, ...] that `network` was made of. With Purpose::kFrames the first output is a
-// map of changes (world.h), which goes straight into the next frame and is no output. Throws
+// `numbers`: the weights [members, ...] that `network` was made of. With Purpose::kFrames the first output is
+// a map of changes (world.h), which goes straight into the next frame and is no output. Throws
 // std::invalid_argument where a row's maps do not fit into `shared_limit` bytes.
 Program compile(const Network& network, std::span<const float> numbers, Purpose purpose,
                 std::int64_t shared_limit);

@@ -61,8 +61,7 @@ Memory take_memory(Pieces& pieces, const Program& policy, const Program& world, 
   const StepState state = take_state(pieces, rows, members);
   float* values = pieces.take<float>(rows * policy.outputs_of_row);
   float* logits = pieces.take<float>(rows * world.outputs_of_row);
-  return {state, values, logits,
-          pieces.take<Half>(rows * std::max(policy.kept_of_row, world.kept_of_row))};
+  return {state, values, logits, pieces.take<Half>(rows * std::max(policy.kept_of_row, world.kept_of_row))};
 }
 
 void check_workspace(const Workspace& workspace, std::int64_t needed) {
@@ -105,8 +104,12 @@ void launch_lanes(const Launcher& launch, const Kernel& kernel, std::int64_t row
 
 Select make_select(const StepState& state, std::int64_t count, std::int64_t members, const RolloutSpec& spec,
                    std::int64_t step) {
-  Select select{state, static_cast<std::int32_t>(count), static_cast<std::int32_t>(members), spec.member,
-                static_cast<std::int32_t>(spec.elites.size()), {}};
+  Select select{state,
+                static_cast<std::int32_t>(count),
+                static_cast<std::int32_t>(members),
+                spec.member,
+                static_cast<std::int32_t>(spec.elites.size()),
+                {}};
   select.draws.step += static_cast<std::uint64_t>(step);
   std::copy(spec.elites.begin(), spec.elites.end(), select.elites);
   return select;
@@ -125,8 +128,8 @@ std::int64_t shared_memory_limit() {
 #endif
 }
 
-GpuNetwork::GpuNetwork(std::shared_ptr<const Network> network, std::span<const float> numbers, Purpose purpose,
-                       std::int64_t shared_limit)
+GpuNetwork::GpuNetwork(std::shared_ptr<const Network> network, std::span<const float> numbers,
+                       Purpose purpose, std::int64_t shared_limit)
     : network_(std::move(network)), purpose_(purpose) {
   MBPO_CHECK(numbers.size() % static_cast<std::size_t>(network_->members()) == 0, kOp,
              text("weights of ", network_->members(), " members"), numbers.size());
@@ -186,7 +189,7 @@ void rollout(const LoadedNetwork& policy, const LoadedNetwork& world, const Work
              const DeviceBranches& branches, std::int64_t first, std::intptr_t stream) {
   const NetworkInput& in = world.network.network().input();
   check_rollout(policy.network.network(), world.network.network(), spec, count,
-                {branches.capacity, branches.context, branches.horizon, in.height, in.width});
+                {branches.capacity, branches.context, branches.horizon, branches.height, branches.width});
   MBPO_CHECK(policy.network.purpose() == Purpose::kValues && world.network.purpose() == Purpose::kFrames, kOp,
              "a policy of values and a world model of frames", "other purposes");
   MBPO_CHECK(count <= kMaxRows && spec.elites.size() <= kMaxElites, kOp,
@@ -198,8 +201,16 @@ void rollout(const LoadedNetwork& policy, const LoadedNetwork& world, const Work
   const Memory memory =
       take_memory(pieces, policy.network.program(), world.network.program(), members, count);
   const StepState& state = memory.state;
-  FrameSource frames{start,          branches.frame,    in.context, branches.context + branches.horizon,
-                     branches.context, branches.capacity, first,      in.height, in.width, 0};
+  FrameSource frames{start,
+                     branches.frame,
+                     in.context,
+                     branches.context + branches.horizon,
+                     branches.context,
+                     branches.capacity,
+                     first,
+                     in.height,
+                     in.width,
+                     0};
   const BranchTable table{branches.action, branches.reward, branches.terminated,
                           branches.member, branches.length, branches.horizon};
   const Launcher launch(stream);
@@ -211,14 +222,25 @@ void rollout(const LoadedNetwork& policy, const LoadedNetwork& world, const Work
     launch(make_select(state, count, members, spec, step), 1,
            (launch.threads<Select>() + 2 * members) * std::int64_t{sizeof(int)});
     run_network(launch, policy,
-                {{state.lanes, nullptr, state.branch, nullptr, nullptr}, {}, frames, memory.values, memory.kept,
-                 count, 1});
-    launch_lanes(launch,
-                 Choose{state, memory.values, static_cast<std::int32_t>(actions), spec.epsilon, acts}, count);
+                {{state.lanes, nullptr, state.branch, nullptr, nullptr},
+                 {},
+                 frames,
+                 memory.values,
+                 memory.kept,
+                 count,
+                 1});
+    launch_lanes(
+        launch,
+        Choose{state, memory.values, static_cast<std::int32_t>(actions), {spec.epsilon, spec.samples}, acts},
+        count);
     run_network(launch, world,
                 {{state.lanes, state.order, state.branch, state.member, state.action},
                  {state.tiles, state.tile_first, state.tile_rows, state.tile_member},
-                 frames, memory.logits, memory.kept, count, members});
+                 frames,
+                 memory.logits,
+                 memory.kept,
+                 count,
+                 members});
     launch_lanes(launch, Finish{state, frames, table, memory.logits, spec.thresholds}, count);
   }
 }

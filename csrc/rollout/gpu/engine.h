@@ -57,7 +57,7 @@ void evaluate(const LoadedNetwork& loaded, const Workspace& workspace, const std
 // The model buffer's memory on the device: [capacity, context + horizon, h, w], [capacity, horizon],
 // [capacity].
 struct DeviceBranches {
-  std::int64_t capacity, context, horizon;
+  std::int64_t capacity, context, horizon, height, width;
   std::uint8_t* frame;
   std::int64_t* action;
   float* reward;

@@ -13,9 +13,7 @@ struct RowTile {
 struct RowTiles {
   const std::int32_t *count, *first, *rows, *member;
 
-  MBPO_GPU bool has(int tile, int lanes) const {
-    return count ? tile < *count : tile * kRowTile < lanes;
-  }
+  MBPO_GPU bool has(int tile, int lanes) const { return count ? tile < *count : tile * kRowTile < lanes; }
   MBPO_GPU RowTile at(int tile, int lanes) const {
     if (count) return {first[tile], rows[tile], member[tile]};
     const int from = tile * kRowTile;
@@ -86,7 +84,7 @@ struct LinearTiles {
       block.sync();
       if (group < groups) {
         const Words* part = matrix + std::int64_t{from} / kDepth * (kWeightStep / sizeof(Words));
-        accumulate<1>({slab, 1, 0, 0, depth / kDepth, false}, places, part, parts, products);
+        accumulate({slab, 1, 0, 0, depth / kDepth, 1, false}, places, part, parts, products);
       }
       block.sync();
     }

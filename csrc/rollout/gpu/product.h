@@ -43,10 +43,12 @@ MBPO_GPU void locate(TilePixels& pixels, int first, int count, Place place) {
   }
 }
 
-// A window of cells: kernel x kernel of them, `chunks` times 16 channels each.
+// A window of cells: kernel x kernel of them, `chunks` times 16 channels each. The weights lie in `planes`:
+// the second holds what bfloat16 left of them in the first, so that weights of pixels, which bfloat16 holds
+// exactly, have 16 bits.
 struct Window {
   const Half* map;
-  int kernel, line, step, chunks;
+  int kernel, line, step, chunks, planes;
   bool relu;
 };
 
@@ -78,22 +80,18 @@ MBPO_GPU void load_right(PerLane<ProductB> (&b)[kChannelTiles], const Words* wei
   }
 }
 
-// products += window * weights. A plane holds what the planes before it left of the weights, so that two of
-// them give 16 bits to weights of pixels, which bfloat16 holds exactly.
-template <int kPlanes>
-MBPO_GPU void accumulate(const Window& window, const TilePixels& pixels, const Words* weights, TileCount tiles,
-                         Products& products) {
+// products += window * weights.
+MBPO_GPU void accumulate(const Window& window, const TilePixels& pixels, const Words* weights,
+                         TileCount tiles, Products& products) {
   for (int tap = 0; tap < window.kernel * window.kernel; ++tap) {
-    const Half* from =
-        window.map + tap / window.kernel * window.line + tap % window.kernel * window.step;
+    const Half* from = window.map + tap / window.kernel * window.line + tap % window.kernel * window.step;
     for (int chunk = 0; chunk < window.chunks; ++chunk, from += kDepth) {
       PerLane<ProductA> a[kPixelTiles];
       MBPO_UNROLL
       for (int m = 0; m < kPixelTiles; ++m) {
         if (m < tiles.pixels) load_left(a[m], from, pixels.offset[m], window.relu);
       }
-      MBPO_UNROLL
-      for (int plane = 0; plane < kPlanes; ++plane, weights += kWeightStep / sizeof(Words)) {
+      for (int plane = 0; plane < window.planes; ++plane, weights += kWeightStep / sizeof(Words)) {
         PerLane<ProductB> b[kChannelTiles];
         load_right(b, weights);
         MBPO_UNROLL

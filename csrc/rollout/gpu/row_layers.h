@@ -97,8 +97,7 @@ struct FrameValues {
 MBPO_GPU FrameValues frame_values(const RowContext& row, const Op& op, int frame) {
   const bool moves = op.option == 1 && frame + 1 < op.count;
   return {row.frames.newest(row.branch, op.count, frame),
-          moves ? row.frames.newest(row.branch, op.count, frame + 1) : nullptr,
-          op.numbers[moves]};
+          moves ? row.frames.newest(row.branch, op.count, frame + 1) : nullptr, op.numbers[moves]};
 }
 
 // Whole numbers up to 255 are exact in bfloat16: where the weights took the scales in, pixels lose nothing.
@@ -158,7 +157,8 @@ MBPO_GPU void lay_constant(const RowContext& row, const Op& op) {
   fill(row, op.out, [&](int cell, int c) { return values[cell * op.out.channels + c]; });
 }
 
-// What comes after a layer's own sum: a condition's scale and shift, a map or a constant to add, the activation.
+// What comes after a layer's own sum: a condition's scale and shift, a map or a constant to add, the
+// activation.
 MBPO_GPU float finished(const RowContext& row, const Op& op, int cell, int c, float value) {
   if (op.condition.channels) {
     const int first = element(op.condition, 0, 0), channels = op.condition.channels / 2;
@@ -170,15 +170,14 @@ MBPO_GPU float finished(const RowContext& row, const Op& op, int cell, int c, fl
   return rectified(value, op.relu);
 }
 
-template <int kPlanes>
 MBPO_GPU void convolve(const RowContext& row, const Op& op) {
   const int pixels = cells(op.out), groups = padded_channels(op.out.channels) / kChannelGroup;
   const int tile_pixels = op.tiles * kPixelTile, parts = (pixels + tile_pixels - 1) / tile_pixels;
   const int chunks = op.count / kDepth;
   const Half* corner = halves(row, op.in) + element(op.in, -op.padding, -op.padding) + op.first;
-  const Window window{corner, op.kernel, op.in.line, op.in.step, chunks, op.relu_input != 0};
+  const Window window{corner, op.kernel, op.in.line, op.in.step, chunks, op.planes, op.relu_input != 0};
   const std::int64_t group_words =
-      std::int64_t{op.kernel} * op.kernel * chunks * kPlanes * (kWeightStep / std::int64_t{sizeof(Words)});
+      std::int64_t{op.kernel} * op.kernel * chunks * op.planes * (kWeightStep / std::int64_t{sizeof(Words)});
   const auto* weights = reinterpret_cast<const Words*>(row.weights + op.weight);
   const Shift shift = shift_of(row.weights, op.bias, op.film, op.out.channels, row.action);
   const int stored = (stored_channels(op.out) + 1) / 2 * 2;
@@ -189,11 +188,12 @@ MBPO_GPU void convolve(const RowContext& row, const Op& op) {
     const TileCount tiles{left < op.tiles ? left : op.tiles, wide < kChannelTiles ? wide : kChannelTiles};
     TilePixels places;
     locate(places, first, pixels, [&](int pixel) {
-      return (pixel / op.out.width) * op.stride * op.in.line + (pixel % op.out.width) * op.stride * op.in.step;
+      return (pixel / op.out.width) * op.stride * op.in.line +
+             (pixel % op.out.width) * op.stride * op.in.step;
     });
     Products products;
     clear(products);
-    accumulate<kPlanes>(window, places, weights + group * group_words, tiles, products);
+    accumulate(window, places, weights + group * group_words, tiles, products);
     each_pair(products, first, pixels, tiles, [&](int pixel, int channel, float low, float high) {
       const int c = group * kChannelGroup + channel, at = element_of_cell(op.out, pixel) + c;
       if (c >= stored) return;
@@ -241,7 +241,8 @@ MBPO_GPU void normalise(const RowContext& row, const Op& op) {
   const Shift film = shift_of(row.weights, op.bias, op.film, op.in.channels, row.action);
   fill(row, op.out, [&](int cell, int c) {
     const float* own = statistics + 2 * (c / wide);
-    float value = (value_at(row, op.in, element_of_cell(op.in, cell) + c) - own[0]) * own[1] * gain[c] + bias[c];
+    float value =
+        (value_at(row, op.in, element_of_cell(op.in, cell) + c) - own[0]) * own[1] * gain[c] + bias[c];
     if (film.scale) value = value * film.scale[c] + film.shift[c];
     return finished(row, op, cell, c, value);
   });
@@ -252,9 +253,8 @@ MBPO_GPU float value_of_cell(const RowContext& row, const Map& map, int cell, in
 }
 
 MBPO_GPU void activate(const RowContext& row, const Op& op) {
-  fill(row, op.out, [&](int cell, int c) {
-    return finished(row, op, cell, c, value_of_cell(row, op.in, cell, c));
-  });
+  fill(row, op.out,
+       [&](int cell, int c) { return finished(row, op, cell, c, value_of_cell(row, op.in, cell, c)); });
 }
 
 MBPO_GPU void join(const RowContext& row, const Op& op) {
@@ -424,7 +424,7 @@ MBPO_GPU void run_op(const RowContext& row, const Op& op) {
     case OpKind::kConstant:
       return lay_constant(row, op);
     case OpKind::kConvolution:
-      return op.planes == 2 ? convolve<2>(row, op) : convolve<1>(row, op);
+      return convolve(row, op);
     case OpKind::kLinear:
       return multiply_vector(row, op);
     case OpKind::kNorm:

@@ -9,13 +9,13 @@ namespace mbpo_fast::gpu {
 
 // Frame j of a branch is frame j of its start, or the (j - context)-th generated one.
 struct FrameSource {
-  const std::uint8_t* start;   // [B, context, h, w]
-  std::uint8_t* generated;     // [branches, ring_frames, h, w]: the model buffer's frames
-  std::int64_t context;        // frames of a start
+  const std::uint8_t* start;               // [B, context, h, w]
+  std::uint8_t* generated;                 // [branches, ring_frames, h, w]: the model buffer's frames
+  std::int64_t context;                    // frames of a start
   std::int64_t ring_frames, ring_context;  // of a branch in the buffer; how many of them are real
   std::int64_t capacity, first;            // branches; where branch 0 lies
   std::int64_t height, width;
-  std::int64_t step;                       // steps taken so far
+  std::int64_t step;  // steps taken so far
 
   MBPO_BOTH std::int64_t bytes() const { return height * width; }
   MBPO_BOTH std::int64_t place(std::int64_t branch) const { return (first + branch) % capacity; }

@@ -12,10 +12,10 @@ inline constexpr int kMaxElites = 1024;
 // Device memory of a rollout of B branches. A lane is a branch that has not ended, in order; draws are by
 // lane, as on the CPU.
 struct StepState {
-  std::uint8_t* alive;                // [B] of each branch
-  std::int32_t *branch, *member, *action, *order;       // [B] by lane; order: lanes grouped by member
-  std::int32_t *tile_first, *tile_rows, *tile_member;   // [B / kRowTile + members]
-  std::int32_t *lanes, *tiles;        // [1] how many
+  std::uint8_t* alive;                                 // [B] of each branch
+  std::int32_t *branch, *member, *action, *order;      // [B] by lane; order: lanes grouped by member
+  std::int32_t *tile_first, *tile_rows, *tile_member;  // [B / kRowTile + members]
+  std::int32_t *lanes, *tiles;                         // [1] how many
 };
 
 // The model buffer's steps, [branches, horizon] and [branches].
@@ -110,27 +110,21 @@ struct Select {
   }
 };
 
-// Epsilon-greedy actions, a thread each; values [lanes, actions].
+// Actions, a thread each; values [lanes, actions].
 struct Choose {
   static constexpr int kWarps = 4;
   StepState state;
   const float* values;
   std::int32_t actions;
-  float epsilon;
+  Choice choice;
   DrawKey draws;
 
   MBPO_GPU void operator()(const Block& block, unsigned char*) const {
     const int lane = block.index() * block.threads() + block.thread();
     if (lane >= *state.lanes) return;
-    const PhiloxWords words = draws.words(static_cast<std::uint32_t>(lane));
-    int action = 0;
-    if (uniform_from(words[0]) < epsilon) {
-      action = static_cast<int>(integer_from(words[1], words[2], actions));
-    } else {
-      const float* own = values + std::int64_t{lane} * actions;
-      for (int a = 1; a < actions; ++a) action = own[a] > own[action] ? a : action;
-    }
-    state.action[lane] = action;
+    const float* own = values + std::int64_t{lane} * actions;
+    state.action[lane] = static_cast<std::int32_t>(
+        choose_action(draws.words(static_cast<std::uint32_t>(lane)), own, actions, choice));
   }
 };
 
