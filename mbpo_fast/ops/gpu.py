@@ -188,6 +188,12 @@ class GpuBranches:
         return arrays
 
 
+def rollout_workspace(policy: GpuNetwork, world: GpuNetwork, rows: int) -> Any:
+    """Memory for `rollout` of so many branches, u8 on the device."""
+    needed = world.device.module.workspace_bytes(policy.core, world.core, rows)
+    return world.device.empty((needed,), np.uint8)
+
+
 def rollout(
     policy: GpuNetwork,
     world: GpuNetwork,
@@ -201,23 +207,25 @@ def rollout(
     elites: Sequence[int],
     thresholds: tuple[float, float],
     draws: Mapping[str, int],
+    workspace: Any = None,
 ) -> None:
     """Roll B branches from `start`, u8 [B, C, h, w] on the device, into the places from `first` on.
 
-    `thresholds`: of the reward and of the end. `draws`: seed, action_stream, member_stream and step. Only
-    launches: nothing is copied and nobody waits. ValueError where the parts do not fit one another.
+    `thresholds`: of the reward and of the end. `draws`: seed, action_stream, member_stream and step. With a
+    `workspace`, see `rollout_workspace`, it only launches: nothing is allocated or copied and nobody waits, so
+    a CUDA graph may capture it; its replays repeat the draws. ValueError where the parts do not fit one
+    another.
     """
     device = world.device
     if not str(start.dtype).endswith("uint8"):
         raise ValueError(f"[rollout] expected start uint8 [B, C, h, w], got {start.dtype}")
     rows = int(start.shape[0])
-    workspace_bytes = device.module.workspace_bytes(policy.core, world.core, rows)
-    workspace = device.empty((workspace_bytes,), np.uint8)
+    workspace = rollout_workspace(policy, world, rows) if workspace is None else workspace
     device.module.rollout(
         policy.core,
         world.core,
         device.address(workspace),
-        workspace_bytes,
+        workspace.shape[0],
         device.address(start),
         rows,
         branches.core,
