@@ -15,7 +15,7 @@ from mbpo_fast.models import ModelConfig, WorldModel
 from mbpo_fast.models.losses import total_loss
 
 ROWS, SIDE, ACTIONS = 32, 84, 6
-CONFIG = ModelConfig(outcome_shift=0)
+CONFIG = ModelConfig(outcome_dropout=0)
 CASE = f"clock {CONFIG.ensemble_size} members, batch {ROWS}, context {CONFIG.context}"
 
 

@@ -288,14 +288,20 @@ def rollout(
     ring: BranchRing,
     horizon: typing.SupportsIndex,
     epsilon: typing.SupportsFloat | typing.SupportsIndex,
+    samples: bool,
     elites: numpy.typing.NDArray[numpy.int64],
+    mean: bool,
+    measured: bool,
+    changed_levels: typing.SupportsIndex,
+    mask_share: typing.SupportsFloat | typing.SupportsIndex,
+    bonus: typing.SupportsFloat | typing.SupportsIndex,
     reward_threshold: typing.SupportsFloat | typing.SupportsIndex,
     end_threshold: typing.SupportsFloat | typing.SupportsIndex,
     seed: typing.SupportsIndex,
     action_stream: typing.SupportsIndex,
     member_stream: typing.SupportsIndex,
     step: typing.SupportsIndex,
-) -> tuple[int, int]: ...
+) -> tuple[int, int, int, float]: ...
 def use_isa(name: str) -> None: ...
 
 __compiler__: str = "gcc 12.2.0"

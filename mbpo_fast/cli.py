@@ -20,7 +20,7 @@ Configs = Annotated[
 Overrides = Annotated[list[str] | None, Parameter(name="--set", show=False, negative=())]
 _SWITCH: dict[str, Any] = {"negative": (), "show_default": False}
 DEFAULT_CONFIG = "mbpo"
-_TAKE_SETTINGS = (["train"], ["info"], ["config", "show"])
+_TAKE_SETTINGS = (["train"], ["model-fit"], ["info"], ["config", "show"])
 _SHORT_KEYS = ("device", "threads")
 _EXTRAS = {
     "atari": ("ale_py", "Atari games"),
@@ -46,6 +46,11 @@ app.command(
     "mbpo_fast.commands.model_eval:model_eval",
     name="model-eval",
     help="Judge a run's world model on games that it has never seen.",
+)
+app.command(
+    "mbpo_fast.commands.model_fit:model_fit",
+    name="model-fit",
+    help="Fit a world model to fresh games of a trained policy.",
 )
 app.command(
     "mbpo_fast.commands.export:export",

@@ -69,6 +69,8 @@ def world(members: int, side: int = SIDE, **settings: Any) -> WorldModel:
             for name, weight in net.named_parameters():
                 if name.startswith("head") or not weight.count_nonzero():
                     weight.normal_(0, 0.1)
+                if name.endswith("out.weight"):
+                    weight.normal_(0, 1.0)  # rewards and ends differ from row to row
     model.elites = list(range(members))[::-1][: config.num_elites]
     frames = torch.from_numpy(contexts(16, config.context, side))
     said = [model.predict(frames, torch.arange(16) % ACTIONS, elite) for elite in model.elites]

@@ -84,20 +84,26 @@ void step_rows(const Network& network, ThreadPool& pool, float reward_threshold,
   WorldRunner(network, pool, count).step({reward_threshold, end_threshold}, batch.rows(), out);
 }
 
-py::typing::Tuple<int, int> roll_out(const Network& policy, const Network& world, ThreadPool& pool,
-                                     const Bytes& start, BranchRing& ring, const Integer& horizon,
-                                     float epsilon, bool samples, const Ids& elites, float reward_threshold,
-                                     float end_threshold, const Integer& seed, const Integer& action_stream,
-                                     const Integer& member_stream, const Integer& step) {
+py::typing::Tuple<int, int, int, float> roll_out(const Network& policy, const Network& world,
+                                                 ThreadPool& pool, const Bytes& start, BranchRing& ring,
+                                                 const Integer& horizon, float epsilon, bool samples,
+                                                 const Ids& elites, bool mean, bool measured,
+                                                 const Integer& changed_levels, double mask_share,
+                                                 float bonus, float reward_threshold, float end_threshold,
+                                                 const Integer& seed, const Integer& action_stream,
+                                                 const Integer& member_stream, const Integer& step) {
   constexpr const char* op = "rollout";
   const NetworkInput& in = world.input();
   const std::uint8_t* frames = read(op, "start", start, {kAnySize, in.context, in.height, in.width});
   const py::ssize_t count = size_of(start.value, 0), members = length(op, "elites", elites);
   const std::int64_t* drawn = read(op, "elites", elites, {members});
+  const auto levels = static_cast<int>(int64(op, "changed_levels", changed_levels));
   const RolloutSpec spec{int64(op, "horizon", horizon),
                          epsilon,
                          samples,
                          std::vector<std::int64_t>(drawn, drawn + members),
+                         mean,
+                         {measured, levels, mask_share, bonus},
                          {reward_threshold, end_threshold},
                          draw_key(op, seed, action_stream, step),
                          draw_key(op, seed, member_stream, step)};
@@ -106,7 +112,7 @@ py::typing::Tuple<int, int> roll_out(const Network& policy, const Network& world
     const py::gil_scoped_release release;
     done = rollout(policy, world, pool, spec, frames, count, ring);
   }
-  return py::make_tuple(done.transitions, done.steps);
+  return py::make_tuple(done.transitions, done.steps, done.imagined, done.doubt);
 }
 
 }  // namespace
@@ -127,8 +133,9 @@ void bind_rollout(py::module_& module) {
            py::arg("terminated"));
   module.def("rollout", &roll_out, py::arg("policy"), py::arg("world"), py::arg("pool"), py::arg("start"),
              py::arg("ring"), py::arg("horizon"), py::arg("epsilon"), py::arg("samples"), py::arg("elites"),
-             py::arg("reward_threshold"), py::arg("end_threshold"), py::arg("seed"), py::arg("action_stream"),
-             py::arg("member_stream"), py::arg("step"));
+             py::arg("mean"), py::arg("measured"), py::arg("changed_levels"), py::arg("mask_share"),
+             py::arg("bonus"), py::arg("reward_threshold"), py::arg("end_threshold"), py::arg("seed"),
+             py::arg("action_stream"), py::arg("member_stream"), py::arg("step"));
 }
 
 }  // namespace mbpo_fast::bindings

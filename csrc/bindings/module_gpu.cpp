@@ -83,6 +83,8 @@ void roll_out(const Loaded& policy, const Loaded& world, std::intptr_t workspace
                          epsilon,
                          samples,
                          std::vector<std::int64_t>(drawn, drawn + members),
+                         false,
+                         {},
                          {reward_threshold, end_threshold},
                          draw_key(kOp, seed, action_stream, step),
                          draw_key(kOp, seed, member_stream, step)};

@@ -16,18 +16,24 @@ struct Thresholds {
   float reward, end;
 };
 
-// The sign of the reward: none unless its probability passes the threshold.
-MBPO_BOTH inline float decide_reward(const float* logits, float threshold) {
+// Probabilities of a negative, no and a positive reward, and of the end.
+struct Outcome {
+  float negative, none, positive, end;
+};
+
+MBPO_BOTH inline Outcome outcome_of(const float* logits) {
   float most = logits[0] > logits[1] ? logits[0] : logits[1];
   most = logits[2] > most ? logits[2] : most;
   const float negative = std::exp(logits[0] - most), none = std::exp(logits[1] - most),
               positive = std::exp(logits[2] - most);
-  const float rewarded = 1.0f - none / (negative + none + positive);
-  return rewarded > threshold ? (positive >= negative ? 1.0f : -1.0f) : 0.0f;
+  const float sum = negative + none + positive;
+  return {negative / sum, none / sum, positive / sum, 1.0f / (1.0f + std::exp(-logits[kRewardClasses]))};
 }
 
-MBPO_BOTH inline bool decide_end(float logit, float threshold) {
-  return 1.0f / (1.0f + std::exp(-logit)) > threshold;
+// The reward's sign: none unless its probability passes the threshold.
+MBPO_BOTH inline float decide_reward(const Outcome& outcome, float threshold) {
+  if (!(1.0f - outcome.none > threshold)) return 0.0f;
+  return outcome.positive >= outcome.negative ? 1.0f : -1.0f;
 }
 
 // The first of the largest.
@@ -52,11 +58,11 @@ MBPO_BOTH inline std::int64_t drawn_action(const float* logits, std::int64_t act
 }
 
 struct Choice {
-  float epsilon;
-  bool samples;  // from the softmax of the values; else the best action is taken
+  float epsilon;  // share of uniform actions
+  bool samples;   // from the softmax of the values; else the best one is taken
 };
 
-// Any action with probability epsilon; `words` are the row's own.
+// words: 0: whether to explore, 1 and 2: the uniform action, 3: the drawn one.
 MBPO_BOTH inline std::int64_t choose_action(const PhiloxWords& words, const float* values,
                                             std::int64_t actions, const Choice& choice) {
   if (uniform_from(words[0]) < choice.epsilon) return integer_from(words[1], words[2], actions);

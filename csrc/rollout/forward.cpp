@@ -14,24 +14,26 @@ std::int64_t scratch_of(const Network& network, std::size_t index, std::int64_t 
   if (network.is_winograd(index)) {
     return winograd_scratch(network.registers()[static_cast<std::size_t>(layer.input)].step);
   }
-  if (layer.kind == LayerKind::kMeans) return 2 * own.shape.height * own.shape.width;
   return (layer.kind == LayerKind::kLinear ? 2 * most_rows : 4) * own.step;
 }
 
 }  // namespace
 
 Forward::Forward(const Network& network, std::int64_t most_rows) : network_(network) {
-  std::int64_t floats = 0, scratch = 0, widest = 0;
+  std::int64_t floats = 0, scratch = 0, widest = 0, cells = 0;
   for (std::size_t i = 0; i < network.layers().size(); ++i) {
     const Register& own = network.registers()[i];
     start_.push_back(floats);
     scratch = std::max(scratch, scratch_of(network, i, most_rows));
     widest = std::max(widest, own.step);
+    if (network.layers()[i].kind == LayerKind::kMeans)
+      cells = std::max(cells, own.shape.height * own.shape.width);
     if (network.layers()[i].kind == LayerKind::kConstant) continue;
     floats += own.size() * (own.kept ? most_rows : 1);
     floats = whole_units(floats);
   }
   memory_.resize(static_cast<std::size_t>(floats));
+  cell_sums_.resize(static_cast<std::size_t>(2 * cells));
   scratch_.resize(static_cast<std::size_t>(scratch));
   scales_.resize(static_cast<std::size_t>(2 * whole_units(widest)));
 }
@@ -127,7 +129,7 @@ void Forward::frames(std::size_t index, const RowBlock& block, std::int64_t i) {
   const std::uint8_t* newest = context + (in.context - count) * in.height * in.width;
   if (is_means) {
     network_.kernels().means({newest, count, in.height, in.width, layer.kernel, layer.option == 1,
-                              own(index, i), reg.line(), reg.step, scratch_.data()});
+                              own(index, i), reg.line(), reg.step, cell_sums_.data()});
     return;
   }
   const std::vector<float>& scale = network_.packed(block.member)[index].weight;

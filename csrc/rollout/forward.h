@@ -56,6 +56,7 @@ class Forward {
   std::vector<std::int64_t> start_;  // of each register in memory_
   std::vector<float> memory_;        // borders and unused channels stay zero
   std::vector<float> scratch_, scales_;
+  std::vector<std::int32_t> cell_sums_;
 };
 
 }  // namespace mbpo_fast

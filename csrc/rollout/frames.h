@@ -74,44 +74,52 @@ void cells(const FrameCells& call) {
   cells_of_frame(call, newest, nullptr, call.scale, (call.count - 1) * area);
 }
 
-// Means of the cells of one frame. Four pixels of a cell of four are one word, added two at a time.
-inline void means_of_frame(const FrameMeans& call, const std::uint8_t* frame, float* __restrict out) {
-  const std::int64_t cell = call.cell, columns = call.width / cell;
-  const float scale = 1.0f / static_cast<float>(cell * cell);
-  for (std::int64_t y = 0; y < call.height / cell; ++y, out += columns) {
-    const std::uint8_t* lines = frame + y * cell * call.width;
-    for (std::int64_t x = 0; x < columns; ++x) {
-      std::uint32_t sum = 0;
-      for (std::int64_t line = 0; line < cell; ++line) {
-        const std::uint8_t* from = lines + line * call.width + x * cell;
-        if (cell == 4) {
-          std::uint32_t word;
-          __builtin_memcpy(&word, from, sizeof word);
-          sum += (word & 0x00FF00FFu) + (word >> 8 & 0x00FF00FFu);
-        } else {
-          for (std::int64_t i = 0; i < cell; ++i) sum += from[i];
-        }
-      }
-      if (cell == 4) sum = (sum & 0xFFFFu) + (sum >> 16);
-      out[x] = scale * static_cast<float>(static_cast<std::int32_t>(sum));
+// Sums of the cells of four pixels in one line of cells. Four pixels are one word, added two at a time.
+inline void sums_by_four(const std::uint8_t* lines, std::int64_t width, std::int32_t* __restrict sums) {
+  for (std::int64_t x = 0; x < width / 4; ++x) {
+    std::uint32_t pairs = 0;
+#pragma GCC unroll 4
+    for (std::int64_t line = 0; line < 4; ++line) {
+      std::uint32_t word;
+      __builtin_memcpy(&word, lines + line * width + 4 * x, sizeof word);
+      pairs += (word & 0x00FF00FFu) + (word >> 8 & 0x00FF00FFu);
+    }
+    sums[x] = static_cast<std::int32_t>((pairs & 0xFFFFu) + (pairs >> 16));
+  }
+}
+
+inline void sums_of_cells(const std::uint8_t* lines, std::int64_t width, std::int64_t cell,
+                          std::int32_t* __restrict sums) {
+  for (std::int64_t x = 0; x < width / cell; ++x) {
+    sums[x] = 0;
+    for (std::int64_t line = 0; line < cell; ++line) {
+      for (std::int64_t i = 0; i < cell; ++i) sums[x] += lines[line * width + x * cell + i];
     }
   }
 }
 
 void means(const FrameMeans& call) {
-  const std::int64_t columns = call.width / call.cell, rows = call.height / call.cell;
-  float *newer = call.scratch, *older = newer + rows * columns;
+  const std::int64_t cell = call.cell, columns = call.width / cell, rows = call.height / cell;
+  const float scale = 1.0f / static_cast<float>(cell * cell);
+  std::int32_t *newer = call.scratch, *older = newer + columns * rows;
   for (std::int64_t f = 0; f < call.count; ++f) {
-    means_of_frame(call, call.frames + f * call.height * call.width, newer);
-    const std::int64_t channel = call.steps ? f - 1 : f;
-    for (std::int64_t y = 0; channel >= 0 && y < rows; ++y) {
-      float* out = call.out + y * call.out_line + channel;
-      const float *now = newer + y * columns, *before = older + y * columns;
+    const std::uint8_t* frame = call.frames + f * call.height * call.width;
+    for (std::int64_t y = 0; y < rows; ++y) {
+      const std::uint8_t* lines = frame + y * cell * call.width;
+      std::int32_t* sums = newer + y * columns;
+      if (cell == 4) {
+        sums_by_four(lines, call.width, sums);
+      } else {
+        sums_of_cells(lines, call.width, cell, sums);
+      }
+      if (call.steps && f == 0) continue;
+      const std::int32_t* before = older + y * columns;
+      float* out = call.out + y * call.out_line + (call.steps ? f - 1 : f);
       for (std::int64_t x = 0; x < columns; ++x) {
-        out[x * call.out_step] = call.steps ? now[x] - before[x] : now[x];
+        out[x * call.out_step] = scale * static_cast<float>(call.steps ? sums[x] - before[x] : sums[x]);
       }
     }
-    float* const swapped = newer;
+    std::int32_t* const swapped = newer;
     newer = older, older = swapped;
   }
 }

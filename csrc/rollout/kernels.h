@@ -73,7 +73,7 @@ struct FrameMeans {
   bool steps;
   float* out;
   std::int64_t out_line, out_step;
-  float* scratch;  // two numbers a cell
+  std::int32_t* scratch;  // two numbers a cell
 };
 
 // The predicted change of a frame, put onto it.

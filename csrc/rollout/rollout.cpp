@@ -1,19 +1,20 @@
 #include "rollout/rollout.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
-#include <memory>
+#include <numeric>
 
 #include "core/check.h"
-#include "rollout/world.h"
+#include "rollout/acting.h"
+#include "rollout/branches.h"
+#include "rollout/consensus.h"
 
 namespace mbpo_fast {
 
 namespace {
 
 constexpr const char* kOp = "rollout";
-// Steps that a row's frames have room for before they move back to the start of their window.
-constexpr std::int64_t kWindowSteps = 4;
 
 std::string frames_text(const NetworkInput& input) {
   return text(input.height, "x", input.width);
@@ -28,70 +29,6 @@ bool asks_for_action(const Network& network) {
                      [](const Layer& layer) { return layer.film != kNone; });
 }
 
-// The rows that are under way; lane i of a step is branch branches[i].
-class Branches {
- public:
-  Branches(const std::uint8_t* start, std::int64_t count, const NetworkInput& input, std::int64_t horizon)
-      : frame_(input.height * input.width),
-        context_(input.context),
-        window_(input.context + std::min(horizon, kWindowSteps)),
-        frames_(std::make_unique_for_overwrite<std::uint8_t[]>(
-            static_cast<std::size_t>(count * window_ * frame_))),
-        branches_(static_cast<std::size_t>(count)) {
-    for (std::int64_t b = 0; b < count; ++b) {
-      branches_[static_cast<std::size_t>(b)] = b;
-      copy(start + b * context_ * frame_, context_, at(b, 0));
-    }
-  }
-
-  std::int64_t count() const { return static_cast<std::int64_t>(branches_.size()); }
-  const std::vector<std::int64_t>& branches() const { return branches_; }
-
-  // The newest `context` frames of each lane.
-  std::vector<const std::uint8_t*> newest(std::int64_t context) const {
-    std::vector<const std::uint8_t*> frames;
-    for (const std::int64_t b : branches_) frames.push_back(at(b, first_ + context_ - context));
-    return frames;
-  }
-
-  // Each lane's new frame, [count, h, w]; ended lanes leave.
-  void advance(const std::uint8_t* frame, const std::vector<std::uint8_t>& terminated) {
-    std::size_t alive = 0;
-    const bool full = first_ + context_ == window_;
-    for (std::size_t i = 0; i < branches_.size(); ++i) {
-      if (terminated[i]) continue;
-      const std::int64_t b = branches_[i];
-      if (full) std::memmove(at(b, 0), at(b, first_), static_cast<std::size_t>(context_ * frame_));
-      copy(frame + static_cast<std::int64_t>(i) * frame_, 1, at(b, (full ? 0 : first_) + context_));
-      branches_[alive++] = b;
-    }
-    branches_.resize(alive);
-    first_ = full ? 1 : first_ + 1;
-  }
-
- private:
-  std::uint8_t* at(std::int64_t branch, std::int64_t frame) const {
-    return frames_.get() + (branch * window_ + frame) * frame_;
-  }
-  void copy(const std::uint8_t* from, std::int64_t frames, std::uint8_t* to) const {
-    std::memcpy(to, from, static_cast<std::size_t>(frames * frame_));
-  }
-
-  std::int64_t frame_, context_, window_;
-  std::int64_t first_ = 0;                  // of the context in its window
-  std::unique_ptr<std::uint8_t[]> frames_;  // [count, window, h, w]
-  std::vector<std::int64_t> branches_;
-};
-
-void choose_actions(Runner& policy, const StepRows& rows, const RolloutSpec& spec, std::int64_t actions,
-                    const DrawKey& key, std::vector<std::int64_t>& action) {
-  policy.run(rows, [&](const Forward& forward, std::int64_t lane, std::int64_t i) {
-    action[static_cast<std::size_t>(lane)] =
-        choose_action(key.words(static_cast<std::uint32_t>(lane)), forward.output(0, i), actions,
-                      {spec.epsilon, spec.samples});
-  });
-}
-
 // New branches from their real frames; the first id.
 std::int64_t begin(BranchRing& ring, const std::vector<const std::uint8_t*>& newest) {
   const std::int64_t bytes = ring.shape().context * ring.shape().height * ring.shape().width;
@@ -101,6 +38,137 @@ std::int64_t begin(BranchRing& ring, const std::vector<const std::uint8_t*>& new
   }
   return ring.begin(start.data(), static_cast<std::int64_t>(newest.size()));
 }
+
+// The rows to write: all but the share of highest doubt; of equal ones the earlier row is left out.
+std::vector<std::uint8_t> kept_rows(const std::vector<float>& doubt, std::int64_t lanes, double mask_share) {
+  std::vector<std::uint8_t> kept(static_cast<std::size_t>(lanes), 1);
+  std::vector<std::size_t> order(kept.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return doubt[a] > doubt[b]; });
+  order.resize(static_cast<std::size_t>(static_cast<double>(lanes) * mask_share));
+  for (const std::size_t lane : order) kept[lane] = 0;
+  return kept;
+}
+
+DrawKey later(DrawKey key, std::int64_t steps) {
+  key.step += static_cast<std::uint64_t>(steps);
+  return key;
+}
+
+// One call of rollout(): its rows, and what a step makes of each lane.
+class Rollout {
+ public:
+  Rollout(const Network& policy, const Network& world, ThreadPool& pool, const RolloutSpec& spec,
+          const std::uint8_t* start, std::int64_t count, BranchRing& ring)
+      : spec_(spec),
+        ring_(ring),
+        policy_(policy),
+        input_(world.input()),
+        chooser_(policy, pool, count),
+        model_(world, pool, count),
+        consensus_(model_, pool, spec.elites),
+        rows_(start, count, input_, spec.horizon),
+        only_(static_cast<std::size_t>(count)),
+        action_(only_.size()),
+        member_(only_.size()),
+        reward_(only_.size()),
+        doubt_(only_.size()),
+        terminated_(only_.size()),
+        frame_(only_.size() * static_cast<std::size_t>(input_.height * input_.width)) {}
+
+  RolloutCount run() {
+    first_ = begin(ring_, rows_.newest(ring_.shape().context));
+    RolloutCount done{};
+    for (; done.steps < spec_.horizon && rows_.count(); ++done.steps) {
+      act(later(spec_.action, done.steps));
+      draw_members(later(spec_.member, done.steps));
+      imagine();
+      for (std::int64_t i = 0; i < rows_.count(); ++i) done.doubt += static_cast<double>(at(doubt_, i));
+      done.imagined += rows_.count();
+      done.transitions += write();
+    }
+    return done;
+  }
+
+ private:
+  template <class T>
+  static T& at(std::vector<T>& values, std::int64_t lane) {
+    return values[static_cast<std::size_t>(lane)];
+  }
+
+  void act(const DrawKey& key) {
+    const auto seen = rows_.newest(policy_.input().context);
+    choose_actions(chooser_, {seen.data(), nullptr, only_.data(), rows_.count()},
+                   {input_.actions, {spec_.epsilon, spec_.samples}, key}, action_);
+  }
+
+  void draw_members(const DrawKey& key) {
+    const auto elites = static_cast<std::int64_t>(spec_.elites.size());
+    for (std::int64_t i = 0; i < rows_.count(); ++i) {
+      const PhiloxWords words = key.words(static_cast<std::uint32_t>(i));
+      const std::int64_t pick = integer_from(words[0], words[1], elites);
+      at(member_, i) = spec_.elites[static_cast<std::size_t>(pick)];
+    }
+  }
+
+  void imagine() {
+    const auto context = rows_.newest(input_.context);
+    const StepRows rows{context.data(), action_.data(), member_.data(), rows_.count()};
+    const StepOut out{frame_.data(), reward_.data(), terminated_.data()};
+    if (!spec_.mean && !spec_.uncertainty.measured) return model_.step(spec_.thresholds, rows, out);
+    consensus_.step({spec_.thresholds, spec_.mean, spec_.uncertainty.changed_levels}, rows, out,
+                    doubt_.data());
+    if (spec_.uncertainty.bonus == 0.0f) return;
+    for (std::int64_t i = 0; i < rows.count; ++i) {
+      at(reward_, i) += spec_.uncertainty.bonus * at(doubt_, i);
+    }
+  }
+
+  // The kept lanes into the buffer; ended ones leave. How many were written.
+  std::int64_t write() {
+    if (spec_.uncertainty.mask_share > 0.0) {
+      keep(kept_rows(doubt_, rows_.count(), spec_.uncertainty.mask_share));
+    }
+    const std::int64_t lanes = rows_.count();
+    if (!lanes) return 0;
+    std::vector<std::int64_t> ids;
+    for (const std::int64_t branch : rows_.branches()) ids.push_back(first_ + branch);
+    const std::vector<std::int16_t> members(member_.begin(), member_.begin() + lanes);
+    ring_.append(ids.data(), lanes,
+                 {frame_.data(), action_.data(), reward_.data(), terminated_.data(), members.data()});
+    rows_.advance(frame_.data(), terminated_);
+    return lanes;
+  }
+
+  // Lanes that are not kept leave, the others move up.
+  void keep(const std::vector<std::uint8_t>& kept) {
+    const std::int64_t bytes = input_.height * input_.width;
+    std::int64_t to = 0;
+    for (std::int64_t lane = 0; lane < rows_.count(); ++lane) {
+      if (!kept[static_cast<std::size_t>(lane)]) continue;
+      std::memmove(&at(frame_, to * bytes), &at(frame_, lane * bytes), static_cast<std::size_t>(bytes));
+      at(action_, to) = at(action_, lane), at(member_, to) = at(member_, lane);
+      at(reward_, to) = at(reward_, lane), at(terminated_, to) = at(terminated_, lane);
+      ++to;
+    }
+    rows_.keep(kept);
+  }
+
+  const RolloutSpec& spec_;
+  BranchRing& ring_;
+  const Network& policy_;
+  const NetworkInput& input_;
+  Runner chooser_;
+  WorldRunner model_;
+  Consensus consensus_;
+  Branches rows_;
+  std::vector<std::int64_t> only_;  // the policy has one member
+  std::vector<std::int64_t> action_, member_;
+  std::vector<float> reward_, doubt_;
+  std::vector<std::uint8_t> terminated_, frame_;
+  std::int64_t first_ = 0;  // id of the first branch
+};
 
 }  // namespace
 
@@ -128,6 +196,11 @@ void check_rollout(const Network& policy, const Network& world, const RolloutSpe
   MBPO_CHECK(count >= 1 && count <= branches.capacity, kOp, text("1 to ", branches.capacity, " branches"),
              count);
   MBPO_CHECK(spec.epsilon >= 0.0f && spec.epsilon <= 1.0f, kOp, "0 <= epsilon <= 1", spec.epsilon);
+  const Uncertainty& uncertainty = spec.uncertainty;
+  MBPO_CHECK(uncertainty.mask_share >= 0.0 && uncertainty.mask_share < 1.0, kOp, "0 <= mask_share < 1",
+             uncertainty.mask_share);
+  MBPO_CHECK(uncertainty.bonus >= 0.0f && std::isfinite(uncertainty.bonus), kOp, "bonus >= 0",
+             uncertainty.bonus);
   MBPO_CHECK(!spec.elites.empty(), kOp, "at least one elite", "none");
   for (const std::int64_t elite : spec.elites) {
     MBPO_CHECK(elite >= 0 && elite < world.members(), kOp, text("elites in [0, ", world.members(), ")"),
@@ -138,42 +211,7 @@ void check_rollout(const Network& policy, const Network& world, const RolloutSpe
 RolloutCount rollout(const Network& policy, const Network& world, ThreadPool& pool, const RolloutSpec& spec,
                      const std::uint8_t* start, std::int64_t count, BranchRing& ring) {
   check_rollout(policy, world, spec, count, ring.shape());
-  const NetworkInput& input = world.input();
-  WorldRunner model(world, pool, count);
-  Runner chooser(policy, pool, count);
-  Branches rows(start, count, input, spec.horizon);
-  const auto frame_bytes = static_cast<std::size_t>(input.height * input.width);
-  const auto room = static_cast<std::size_t>(count);
-  std::vector<std::int64_t> ids(room), action(room), member(room);
-  const std::vector<std::int64_t> only(room);  // the policy has one member
-  std::vector<std::int16_t> member_ids(room);
-  std::vector<float> reward(room);
-  std::vector<std::uint8_t> frame(room * frame_bytes);
-  const std::int64_t first = begin(ring, rows.newest(ring.shape().context));
-  RolloutCount done{};
-  for (; done.steps < spec.horizon && rows.count(); ++done.steps) {
-    const std::int64_t lanes = rows.count();
-    DrawKey acts = spec.action, draws = spec.member;
-    acts.step += static_cast<std::uint64_t>(done.steps), draws.step += static_cast<std::uint64_t>(done.steps);
-    const auto seen = rows.newest(policy.input().context), context = rows.newest(input.context);
-    choose_actions(chooser, {seen.data(), nullptr, only.data(), lanes}, spec, input.actions, acts, action);
-    for (std::int64_t i = 0; i < lanes; ++i) {
-      const PhiloxWords words = draws.words(static_cast<std::uint32_t>(i));
-      const auto pick = integer_from(words[0], words[1], static_cast<std::int64_t>(spec.elites.size()));
-      const auto lane = static_cast<std::size_t>(i);
-      member[lane] = spec.elites[static_cast<std::size_t>(pick)];
-      member_ids[lane] = static_cast<std::int16_t>(member[lane]);
-      ids[lane] = first + rows.branches()[lane];
-    }
-    std::vector<std::uint8_t> terminated(static_cast<std::size_t>(lanes));
-    model.step(spec.thresholds, {context.data(), action.data(), member.data(), lanes},
-               {frame.data(), reward.data(), terminated.data()});
-    ring.append(ids.data(), lanes,
-                {frame.data(), action.data(), reward.data(), terminated.data(), member_ids.data()});
-    done.transitions += lanes;
-    rows.advance(frame.data(), terminated);
-  }
-  return done;
+  return Rollout(policy, world, pool, spec, start, count, ring).run();
 }
 
 }  // namespace mbpo_fast

@@ -22,11 +22,21 @@
 
 namespace mbpo_fast {
 
+// What the elites' disagreement does to imagined rows. Measuring it runs all elites on every row.
+struct Uncertainty {
+  bool measured;
+  int changed_levels;  // a pixel that moves by more counts
+  double mask_share;  // of the rows of each step, the most doubtful, that is not written; their branches stop
+  float bonus;        // times the disagreement is added to the reward
+};
+
 struct RolloutSpec {
   std::int64_t horizon;
   float epsilon;
   bool samples;  // actions, from the softmax of the policy's values; else the best one is taken
   std::vector<std::int64_t> elites;
+  bool mean;  // a step is the mean of all elites, and not the word of the drawn one
+  Uncertainty uncertainty;
   Thresholds thresholds;
   DrawKey action, member;  // of the first step; each step after it is one further
 };
@@ -37,10 +47,12 @@ void check_rollout(const Network& policy, const Network& world, const RolloutSpe
 
 struct RolloutCount {
   std::int64_t transitions, steps;
+  std::int64_t imagined;  // rows, the masked ones included
+  double doubt;           // the sum of their disagreement
 };
 
-// Rolls `count` branches of at most spec.horizon steps from start u8 [count, C, h, w]. Returns the
-// transitions written and the steps run, fewer than asked for where all branches ended. Throws
+// Rolls `count` branches of at most spec.horizon steps from start u8 [count, C, h, w]. Steps are fewer than
+// asked for where all branches ended. Throws
 // std::invalid_argument where the parts do not fit one another; nothing is written then.
 RolloutCount rollout(const Network& policy, const Network& world, ThreadPool& pool, const RolloutSpec& spec,
                      const std::uint8_t* start, std::int64_t count, BranchRing& ring);

@@ -33,20 +33,30 @@ std::int64_t cell_of_world(const Network& world) {
 }
 
 WorldRunner::WorldRunner(const Network& world, ThreadPool& pool, std::int64_t rows)
-    : world_(world), cell_(cell_of_world(world)), runner_(world, pool, rows) {}
+    : world_(world),
+      cell_(cell_of_world(world)),
+      runner_(world, pool, rows),
+      outcomes_(static_cast<std::size_t>(rows)) {}
 
-void WorldRunner::step(const Thresholds& thresholds, const StepRows& rows, const StepOut& out) {
-  const NetworkInput& input = world_.input();
-  const std::int64_t frame = input.height * input.width;
+void WorldRunner::predict(const StepRows& rows, std::uint8_t* frame, Outcome* outcome) {
+  const NetworkInput& in = world_.input();
+  const std::int64_t pixels = in.height * in.width;
   runner_.run(rows, [&](const Forward& forward, std::int64_t lane, std::int64_t i) {
     const Register& head = forward.output_register(0);
-    const std::uint8_t* newest = rows.context[lane] + (input.context - 1) * frame;
-    world_.kernels().change({forward.output(0, i), head.line(), head.step, input.height, input.width, cell_,
-                             head.shape.channels == 2 * cell_ * cell_, newest, out.frame + lane * frame});
-    const float* logits = forward.output(1, i);
-    out.reward[lane] = decide_reward(logits, thresholds.reward);
-    out.terminated[lane] = decide_end(logits[kRewardClasses], thresholds.end);
+    const std::uint8_t* newest = rows.context[lane] + (in.context - 1) * pixels;
+    world_.kernels().change({forward.output(0, i), head.line(), head.step, in.height, in.width, cell_,
+                             head.shape.channels == 2 * cell_ * cell_, newest, frame + lane * pixels});
+    outcome[lane] = outcome_of(forward.output(1, i));
   });
+}
+
+void WorldRunner::step(const Thresholds& thresholds, const StepRows& rows, const StepOut& out) {
+  predict(rows, out.frame, outcomes_.data());
+  for (std::int64_t i = 0; i < rows.count; ++i) {
+    const Outcome& outcome = outcomes_[static_cast<std::size_t>(i)];
+    out.reward[i] = decide_reward(outcome, thresholds.reward);
+    out.terminated[i] = outcome.end > thresholds.end;
+  }
 }
 
 }  // namespace mbpo_fast

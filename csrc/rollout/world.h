@@ -15,7 +15,7 @@ struct StepOut {
 // A network with two outputs. The first is a map of changes: of one number a pixel (cells as in
 // kDepthToSpace) it is the change in units of 255 gray levels; of two, log odds that the pixel changes at
 // all, then the change. The second is four logits: of a negative, no and a positive reward, and of the end.
-// Pixels a side of a cell of that map. Throws std::invalid_argument for a network with other outputs.
+// cell_of_world: pixels a side of a cell of that map. Throws std::invalid_argument for other outputs.
 std::int64_t cell_of_world(const Network& world);
 
 class WorldRunner {
@@ -24,11 +24,15 @@ class WorldRunner {
   WorldRunner(const Network& world, ThreadPool& pool, std::int64_t rows);
 
   void step(const Thresholds& thresholds, const StepRows& rows, const StepOut& out);
+  // Into frame [B, h, w] and outcome [B].
+  void predict(const StepRows& rows, std::uint8_t* frame, Outcome* outcome);
+  const NetworkInput& input() const { return world_.input(); }
 
  private:
   const Network& world_;
   std::int64_t cell_;  // pixels a side of a cell of the map
   Runner runner_;
+  std::vector<Outcome> outcomes_;
 };
 
 }  // namespace mbpo_fast

@@ -1,45 +1,33 @@
-"""What learners from replayed batches share: the batch, its augmentation, exploration, target networks."""
+"""What learners from replayed batches share: augmentation and target networks."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mbpo_fast.agents.protocol import TransitionBatch
 from mbpo_fast.nets.augment import random_shift
-from mbpo_fast.ops import Stream, random_integers, random_uniform
+from mbpo_fast.ops import Stream, random_integers
 
 
 def augmented_stacks(
-    batch: TransitionBatch, pad: int, *, seed: int, step: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """The stacks obs and next_obs u8 [B, S, h, w] on `device`, each shifted by up to `pad` pixels (0: not).
+    stacks: Sequence[NDArray[np.uint8]], pad: int, *, seed: int, step: int, device: torch.device
+) -> list[Tensor]:
+    """Lots of stacks u8 [B, S, h, w] on `device`, each stack shifted by up to `pad` pixels (0: not).
 
-    The offsets are pure functions of (seed, step, row).
+    The offsets are pure functions of (seed, step) and the row, counted through all lots.
     """
-    obs, next_obs = (torch.from_numpy(x).to(device) for x in (batch.obs, batch.next_obs))
+    moved = [torch.from_numpy(lot).to(device) for lot in stacks]
     if pad == 0:
-        return obs, next_obs
-    rows = 2 * len(batch.obs)
+        return moved
+    sizes = [len(lot) for lot in stacks]
     draws = (
-        random_integers(seed, Stream.AUGMENT, step, rows, 2 * pad + 1, word=word) - pad for word in (0, 2)
+        random_integers(seed, Stream.AUGMENT, step, sum(sizes), 2 * pad + 1, word=word) - pad
+        for word in (0, 2)
     )
-    down, right = (torch.from_numpy(x).view(2, -1).to(device) for x in draws)
-    return random_shift(obs, down[0], right[0]), random_shift(next_obs, down[1], right[1])
-
-
-def mixed_with_random(
-    action: NDArray[np.int64], num_actions: int, epsilon: float, *, seed: int, stream: Stream, step: int
-) -> NDArray[np.int64]:
-    """The actions i64 [B], a share `epsilon` of them replaced by uniform ones.
-
-    Takes words 0 to 2 of each row's draw.
-    """
-    lanes = len(action)
-    explore = random_uniform(seed, stream, step, lanes, word=0) < epsilon
-    return np.where(explore, random_integers(seed, stream, step, lanes, num_actions, word=1), action)
+    down, right = (torch.split(torch.from_numpy(draw).to(device), sizes) for draw in draws)
+    return [random_shift(*lot) for lot in zip(moved, down, right, strict=True)]
 
 
 @torch.no_grad()

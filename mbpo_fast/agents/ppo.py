@@ -3,21 +3,21 @@
 The details, and what differs from CleanRL and Stable-Baselines3: docs/algorithms/ppo.md.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
+from mbpo_fast.agents.acting import drawn_actions, mixed_with_random
+from mbpo_fast.agents.learner import Learner
 from mbpo_fast.nets import ActorCritic
-from mbpo_fast.nets.optimizer_state import load_optimizer_state, optimizer_state
 from mbpo_fast.nets.precision import Bf16, use_bf16
-from mbpo_fast.ops import Stream, random_integers, random_uniform
+from mbpo_fast.ops import Stream
 from mbpo_fast.settings import Settings
 
 
@@ -78,7 +78,7 @@ class Decision(NamedTuple):
     value: NDArray[np.float32]
 
 
-class PPO:
+class PPO(Learner):
     """A policy and its value function over u8 stacks [B, S, h, w] and A discrete actions."""
 
     def __init__(
@@ -91,24 +91,28 @@ class PPO:
         seed: int,
         device: torch.device | str = "cpu",
     ) -> None:
+        super().__init__(frame_shape=frame_shape, num_actions=num_actions, seed=seed, device=device)
         self.config = config
-        self.frame_shape = frame_shape
-        self.num_actions = num_actions
-        self.device = torch.device(device)
         bf16 = use_bf16(config.bf16, self.device)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            net = ActorCritic(stack_size, frame_shape, num_actions, hidden=config.hidden, bf16=bf16)
-        self.network: ActorCritic = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = torch.optim.Adam(
-            self.network.parameters(), lr=config.learning_rate, eps=config.adam_eps, fused=True
+        self._network = self._seeded(
+            lambda: ActorCritic(stack_size, frame_shape, num_actions, hidden=config.hidden, bf16=bf16), seed
         )
-        self.gradient_steps = 0
+        self.optimizer = torch.optim.Adam(
+            self._network.parameters(), lr=config.learning_rate, eps=config.adam_eps, fused=True
+        )
+
+    @property
+    def network(self) -> ActorCritic:
+        """The network that acts."""
+        return self._network
+
+    def _saved(self) -> dict[str, nn.Module]:
+        return {"network": self._network}
 
     def decide(self, obs: NDArray[np.uint8], *, seed: int, stream: Stream, step: int) -> Decision:
         """Actions drawn from the policy, one draw a row by (seed, stream, step)."""
-        log_probs, value = self._evaluate(obs)
-        action = _draw(np.exp(log_probs), random_uniform(seed, stream, step, len(obs), word=3))
+        log_probs, value = self.appraise(obs)
+        action = drawn_actions(np.exp(log_probs), seed=seed, stream=stream, step=step)
         return Decision(action, np.take_along_axis(log_probs, action[:, None], 1)[:, 0], value)
 
     def act(
@@ -116,17 +120,16 @@ class PPO:
     ) -> NDArray[np.int64]:
         """The actions of `decide`, a share of `epsilon` of them replaced by uniform ones: i64 [B]."""
         drawn = self.decide(obs, seed=seed, stream=stream, step=step).action
-        explore = random_uniform(seed, stream, step, len(obs), word=0) < epsilon
-        uniform = random_integers(seed, stream, step, len(obs), self.num_actions, word=1)
-        return np.where(explore, uniform, drawn)
+        return mixed_with_random(drawn, self.num_actions, epsilon, seed=seed, stream=stream, step=step)
 
     def values(self, obs: NDArray[np.uint8]) -> NDArray[np.float32]:
         """State values f32 [B]."""
-        return self._evaluate(obs)[1]
+        return self.appraise(obs)[1]
 
     @torch.inference_mode()
-    def _evaluate(self, obs: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        logits, value = self.network(torch.from_numpy(obs).to(self.device))
+    def appraise(self, obs: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Log-probabilities f32 [B, A] of the actions, and state values f32 [B]."""
+        logits, value = self._network(torch.from_numpy(obs).to(self.device))
         return F.log_softmax(logits, dim=1).cpu().numpy(), value.cpu().numpy()
 
     def update(self, batch: PolicyBatch, *, remaining: float = 1.0) -> dict[str, Tensor]:
@@ -139,11 +142,9 @@ class PPO:
         clip = config.clip_range * (remaining if config.anneal_clip_range else 1.0)
         self.optimizer.param_groups[0]["lr"] = rate
         metrics = self._losses(batch, clip)
-        self.optimizer.zero_grad()
-        metrics["loss"].backward()  # type: ignore[no-untyped-call]
-        metrics["grad_norm"] = torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.max_grad_norm)
-        self.optimizer.step()
-        self.gradient_steps += 1
+        (metrics["grad_norm"],) = self._step(
+            metrics["loss"], self._network.parameters(), max_grad_norm=config.max_grad_norm
+        )
         metrics |= {"learning_rate": torch.tensor(rate), "clip_range": torch.tensor(clip)}
         return {name: value.detach() for name, value in metrics.items()}
 
@@ -154,7 +155,7 @@ class PPO:
             torch.from_numpy(x).to(self.device)
             for x in (batch.action, batch.log_prob, batch.value, batch.advantage, batch.returns)
         )
-        logits, value = self.network(torch.from_numpy(batch.obs).to(self.device))
+        logits, value = self._network(torch.from_numpy(batch.obs).to(self.device))
         log_probs = F.log_softmax(logits, dim=1)
         log_ratio = log_probs.gather(1, action[:, None])[:, 0] - old_log_prob
         ratio = log_ratio.exp()
@@ -176,36 +177,6 @@ class PPO:
             "approx_kl": approx_kl,
             "clip_fraction": clip_fraction,
         }
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that the next update depends on, as tensors and plain numbers."""
-        return {
-            "network": self.network.state_dict(),
-            "optimizer": optimizer_state(self.optimizer),
-            "gradient_steps": self.gradient_steps,
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Inverse of `state_dict` for an agent of the same settings."""
-        self.network.load_state_dict(state["network"])
-        load_optimizer_state(self.optimizer, state["optimizer"])
-        self.gradient_steps = int(state["gradient_steps"])
-
-    def policy_state_dict(self) -> dict[str, Tensor]:
-        """Weights of the network that acts: all that a frozen policy needs."""
-        return dict(self.network.state_dict())
-
-    def load_policy_state_dict(self, weights: Mapping[str, Tensor]) -> None:
-        """Inverse of `policy_state_dict`, to act and not to learn on; RuntimeError for other weights."""
-        self.network.load_state_dict(weights)
-
-
-def _draw(probabilities: NDArray[np.float32], uniform: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Inverse of the cumulative distribution: i64 [B] from probabilities [B, A] and uniform [B] in [0, 1)."""
-    reached = probabilities.astype(np.float64).cumsum(axis=1)
-    # Times the sum, which rounding leaves a little off 1.
-    passed = reached[:, :-1] <= uniform[:, None] * reached[:, -1:]
-    return np.asarray(passed.sum(axis=1), np.int64)
 
 
 def _value_loss(value: Tensor, old_value: Tensor, returns: Tensor, clip: float | None) -> Tensor:

@@ -39,6 +39,14 @@ class Agent(Protocol):
         """Inverse of `policy_state_dict`, to act and not to learn on; RuntimeError for other weights."""
 
 
+class Futures(Protocol):
+    """The fields of `mbpo_fast.data.Futures`; shapes there."""
+
+    action: NDArray[np.int64]
+    stacks: NDArray[np.uint8]
+    alive: NDArray[np.bool_]
+
+
 class TransitionBatch(Protocol):
     """The fields of `mbpo_fast.data.Batch` that a learner reads; shapes there."""
 
@@ -48,6 +56,10 @@ class TransitionBatch(Protocol):
     reward: NDArray[np.float32]
     discount: NDArray[np.float32]
     weight: NDArray[np.float32]
+
+    @property
+    def futures(self) -> Futures | None:
+        """The steps after the first rows, where `future_steps` asked for them."""
 
 
 class OffPolicyAgent(Agent, Protocol):
@@ -63,6 +75,10 @@ class OffPolicyAgent(Agent, Protocol):
     @property
     def gamma(self) -> float:
         """Discount of one agent step that the next update wants."""
+
+    @property
+    def future_steps(self) -> int:
+        """Steps after each real row that the next update wants to see too."""
 
     def epsilon(self, env_steps: int) -> float:
         """Share of random actions after `env_steps` agent steps of learning."""

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from mbpo_fast.agents.off_policy import augmented_stacks, mixed_with_random, move_target
+from mbpo_fast.agents.acting import drawn_actions, mixed_with_random
+from mbpo_fast.agents.learner import Learner
+from mbpo_fast.agents.off_policy import augmented_stacks, move_target
 from mbpo_fast.agents.protocol import TransitionBatch
 from mbpo_fast.nets import PolicyNetwork, QNetwork
-from mbpo_fast.nets.optimizer_state import load_optimizer_state, optimizer_state
 from mbpo_fast.nets.precision import Bf16, use_bf16
-from mbpo_fast.ops import Stream, random_uniform
+from mbpo_fast.ops import Stream
 from mbpo_fast.settings import Settings
 
 
@@ -71,7 +72,7 @@ class SACConfig(Settings):
         return self
 
 
-class SAC:
+class SAC(Learner):
     """Policy, twin critics and temperature over u8 stacks [B, S, h, w] and A discrete actions.
 
     The three networks share no weights: gradients of the policy spoil the critics' features.
@@ -87,42 +88,27 @@ class SAC:
         seed: int,
         device: torch.device | str = "cpu",
     ) -> None:
+        super().__init__(frame_shape=frame_shape, num_actions=num_actions, seed=seed, device=device)
         self.config = config
-        self.frame_shape = frame_shape
-        self.num_actions = num_actions
-        self.seed = seed
-        self.device = torch.device(device)
         self.target_entropy = config.target_entropy_scale * math.log(num_actions)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.actor = self._actor(stack_size, frame_shape)
-            self.critics = self._twin_critics(stack_size, frame_shape)
-            self.targets = self._twin_critics(stack_size, frame_shape)
+        sizes: dict[str, Any] = {"hidden": config.hidden, "bf16": use_bf16(config.bf16, self.device)}
+
+        def twins() -> nn.Module:
+            shape = (stack_size, frame_shape, num_actions)
+            return nn.ModuleList(QNetwork(*shape, dueling=False, **sizes) for _ in range(2))
+
+        def networks() -> nn.ModuleList:
+            actor = PolicyNetwork(stack_size, frame_shape, num_actions, **sizes)
+            return nn.ModuleList([actor, twins(), twins()])
+
+        self.actor, self.critics, self.targets = self._seeded(networks, seed)
         self.targets.load_state_dict(self.critics.state_dict())
         self.targets.requires_grad_(False)
         self.log_alpha = torch.tensor(
             math.log(config.alpha), device=self.device, requires_grad=config.tune_alpha
         )
         self.optimizer = self._optimizer()
-        self.gradient_steps = 0
         self.priorities: Tensor | None = None
-
-    def _actor(self, stack_size: int, frame_shape: tuple[int, int]) -> nn.Module:
-        config = self.config
-        bf16 = use_bf16(config.bf16, self.device)
-        return self._placed(
-            PolicyNetwork(stack_size, frame_shape, self.num_actions, hidden=config.hidden, bf16=bf16)
-        )
-
-    def _twin_critics(self, stack_size: int, frame_shape: tuple[int, int]) -> nn.Module:
-        config = self.config
-        bf16 = use_bf16(config.bf16, self.device)
-        shape = (stack_size, frame_shape, self.num_actions)
-        twins = [QNetwork(*shape, hidden=config.hidden, dueling=False, bf16=bf16) for _ in range(2)]
-        return self._placed(nn.ModuleList(twins))
-
-    def _placed(self, net: nn.Module) -> nn.Module:
-        return net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def _optimizer(self) -> torch.optim.Adam:
         """One for all, so that a step is one call."""
@@ -140,6 +126,9 @@ class SAC:
         """The network that acts."""
         return self.actor
 
+    def _saved(self) -> dict[str, nn.Module]:
+        return {"actor": self.actor, "critics": self.critics, "targets": self.targets}
+
     @property
     def n_step(self) -> int:
         """Steps of real reward in the next batch."""
@@ -149,6 +138,11 @@ class SAC:
     def gamma(self) -> float:
         """Discount of one agent step in the next batch."""
         return self.config.gamma
+
+    @property
+    def future_steps(self) -> int:
+        """Steps after each real row that the next update wants to see too: none."""
+        return 0
 
     def epsilon(self, env_steps: int) -> float:  # noqa: ARG002
         """Share of uniformly random actions after `env_steps` agent steps: the policy itself explores."""
@@ -167,9 +161,8 @@ class SAC:
 
         The draws depend on (seed, stream, step) and the row alone.
         """
-        cumulated = self.probabilities(torch.from_numpy(obs)).double().cumsum(dim=1).cpu().numpy()
-        draw = random_uniform(seed, stream, step, len(obs), word=3)[:, None] * cumulated[:, -1:]
-        action = (cumulated[:, :-1] <= draw).sum(axis=1)
+        probabilities = self.probabilities(torch.from_numpy(obs)).cpu().numpy()
+        action = drawn_actions(probabilities, seed=seed, stream=stream, step=step)
         return mixed_with_random(action, self.num_actions, epsilon, seed=seed, stream=stream, step=step)
 
     def update(self, batch: TransitionBatch) -> dict[str, Tensor]:
@@ -179,7 +172,11 @@ class SAC:
         serve the critics and the policy.
         """
         obs, next_obs = augmented_stacks(
-            batch, self.config.random_shift, seed=self.seed, step=self.gradient_steps, device=self.device
+            (batch.obs, batch.next_obs),
+            self.config.random_shift,
+            seed=self.seed,
+            step=self.gradient_steps,
+            device=self.device,
         )
         reward, discount, action = (
             torch.from_numpy(x).to(self.device) for x in (batch.reward, batch.discount, batch.action)
@@ -192,8 +189,14 @@ class SAC:
         actor_loss = _actor_loss(log_pi, self._joined(q_values.detach()), alpha)
         entropy = _entropy(log_pi.detach())
         alpha_loss = self._alpha_loss(entropy)
-        grad_norms = self._step(critic_loss + actor_loss + alpha_loss)
-        self.gradient_steps += 1
+        grad_norm, actor_grad_norm = self._step(
+            critic_loss + actor_loss + alpha_loss,
+            self.critics.parameters(),
+            self.actor.parameters(),
+            max_grad_norm=self.config.max_grad_norm,
+        )
+        with torch.no_grad():
+            self.log_alpha.clamp_(math.log(self.config.alpha_min), math.log(self.config.alpha_max))
         if self.gradient_steps % self.config.target_period == 0:
             move_target(self.targets.parameters(), self.critics.parameters(), self.config.target_tau)
         return {
@@ -203,22 +206,9 @@ class SAC:
             "ent_coef": alpha,
             "entropy": entropy.mean(),
             "q_values": chosen.detach().mean(),
-            **grad_norms,
+            "grad_norm": grad_norm,
+            "actor_grad_norm": actor_grad_norm,
         }
-
-    def _step(self, loss: Tensor) -> dict[str, Tensor]:
-        """Clip, step, and keep alpha between its bounds; returns the norms before clipping."""
-        config = self.config
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        norms = {
-            "grad_norm": nn.utils.clip_grad_norm_(self.critics.parameters(), config.max_grad_norm),
-            "actor_grad_norm": nn.utils.clip_grad_norm_(self.actor.parameters(), config.max_grad_norm),
-        }
-        self.optimizer.step()
-        with torch.no_grad():
-            self.log_alpha.clamp_(math.log(config.alpha_min), math.log(config.alpha_max))
-        return norms
 
     @torch.no_grad()
     def _td_target(self, next_obs: Tensor, reward: Tensor, discount: Tensor) -> Tensor:
@@ -238,33 +228,14 @@ class SAC:
         return self.log_alpha.exp() * (entropy.mean() - self.target_entropy)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next update depends on, as tensors and plain numbers."""
-        return {
-            "actor": self.actor.state_dict(),
-            "critics": self.critics.state_dict(),
-            "targets": self.targets.state_dict(),
-            "log_alpha": self.log_alpha.detach(),
-            "optimizer": optimizer_state(self.optimizer),
-            "gradient_steps": self.gradient_steps,
-        }
+        """As every learner's, and the temperature."""
+        return super().state_dict() | {"log_alpha": self.log_alpha.detach()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict` for an agent of the same settings."""
-        self.actor.load_state_dict(state["actor"])
-        self.critics.load_state_dict(state["critics"])
-        self.targets.load_state_dict(state["targets"])
+        super().load_state_dict(state)
         with torch.no_grad():
             self.log_alpha.copy_(state["log_alpha"])
-        load_optimizer_state(self.optimizer, state["optimizer"])
-        self.gradient_steps = int(state["gradient_steps"])
-
-    def policy_state_dict(self) -> dict[str, Tensor]:
-        """Weights of the policy: all that a frozen one needs."""
-        return dict(self.actor.state_dict())
-
-    def load_policy_state_dict(self, weights: Mapping[str, Tensor]) -> None:
-        """Inverse of `policy_state_dict`, to act and not to learn on; RuntimeError for other weights."""
-        self.actor.load_state_dict(weights)
 
 
 def _twin_values(critics: nn.Module, obs: Tensor) -> Tensor:

@@ -39,7 +39,9 @@ class ReplayConfig(Settings):
     """The buffer of real transitions."""
 
     capacity: int = Field(
-        100_000, ge=100, description="transitions kept, over all environments (7.1 kB each; not ppo)"
+        100_000,
+        ge=100,
+        description="transitions kept, over all environments (7.1 kB each; ppo: below real_ratio 1)",
     )
 
 
@@ -52,6 +54,10 @@ class TrainingConfig(Settings):
     )
     batch_size: int = Field(32, ge=1, description="rows of one policy update (not ppo)")
     updates_per_step: float = Field(1.0, gt=0, description="policy updates an agent step (not ppo)")
+    overlap: bool = Field(
+        False,
+        description="learn from a step while the environments make the next one; wants env.workers (not ppo)",
+    )
     real_ratio: float = Field(
         0.05, gt=0, le=1, description="share of real rows in every batch; 1: no model at all"
     )
@@ -60,7 +66,9 @@ class TrainingConfig(Settings):
         None,
         description="[first epoch, last epoch, first length, last length], linear; overrides the above",
     )
-    model_rollout_batch_size: int = Field(4096, ge=1, description="branches started after every model fit")
+    model_rollout_batch_size: int = Field(
+        4096, ge=1, description="branches started after every model fit (not ppo)"
+    )
     model_retain_epochs: int = Field(
         1, ge=1, description="epochs for which a branch stays in the model buffer"
     )
@@ -177,11 +185,14 @@ class Config(Settings):
         return self
 
     @model_validator(mode="after")
-    def _on_policy_is_real(self) -> "Config":
+    def _replay_holds_a_rollout(self) -> "Config":
         if isinstance(self.agent, PPOConfig) and self.training.real_ratio < 1:
-            raise ValueError(
-                f"agent.kind {self.agent.kind} learns from its own steps alone: training.real_ratio must be 1"
-            )
+            needed = (self.agent.rollout_steps + self.env.frame_stack) * self.env.num_envs
+            if self.replay.capacity < needed:
+                raise ValueError(
+                    f"replay.capacity must hold a rollout of ppo, {needed} transitions, "
+                    f"got {self.replay.capacity}"
+                )
         return self
 
 

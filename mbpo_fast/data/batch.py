@@ -12,6 +12,23 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(slots=True, eq=False)
+class Futures:
+    """The K steps after each of R rows of a batch, the row's own action first.
+
+    Attributes:
+        action: int64 [K, R], the action of each step.
+        stacks: uint8 [K, R, C, H, W], the stack after each step.
+        alive: bool [K, R], whether the step is the row's own future: False behind the end of its episode and
+            behind the newest transition, where the other two hold the transition of another row.
+
+    """
+
+    action: npt.NDArray[np.int64]
+    stacks: npt.NDArray[np.uint8]
+    alive: npt.NDArray[np.bool_]
+
+
+@dataclass(slots=True, eq=False)
 class Batch:
     """B transitions over k <= n steps, as NumPy arrays that an `out` argument fills again.
 
@@ -26,6 +43,7 @@ class Batch:
         weight: float32 [B], the factor of the row's loss: 1 unless the draw was prioritised.
         window: uint8 [B, C + 1, H, W] or None. With n_step 1 a row's two stacks overlap in C - 1 frames: here
             `obs` and `next_obs` are views of it, its first C frames and its last, and a third less is copied.
+        futures: the steps after the first rows, the real ones, or None where nobody asked for them.
 
     """
 
@@ -38,6 +56,7 @@ class Batch:
     ids: npt.NDArray[np.int64]
     weight: npt.NDArray[np.float32]
     window: npt.NDArray[np.uint8] | None = None
+    futures: Futures | None = None
 
     @classmethod
     def empty(
@@ -89,7 +108,8 @@ class Batch:
     def __getitem__(self, rows: slice) -> "Batch":
         """The rows of a slice as a Batch over the same memory."""
         window = None if self.window is None else self.window[rows]
-        return Batch(**{name: array[rows] for name, array in self.arrays().items()}, window=window)
+        columns: dict[str, Any] = {name: array[rows] for name, array in self.arrays().items()}
+        return Batch(**columns, window=window)
 
 
 def pinned_memory(shape: tuple[int, ...], dtype: DTypeLike) -> Array:

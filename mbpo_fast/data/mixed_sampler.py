@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mbpo_fast.data.batch import Batch
+from mbpo_fast.data.futures import replayed_futures
 from mbpo_fast.data.model_buffer import ModelBuffer
 from mbpo_fast.data.prioritized import PrioritizedReplayBuffer
 from mbpo_fast.data.replay_buffer import ReplayBuffer
@@ -62,11 +63,18 @@ class MixedSampler:
         return max(1, int(self.batch_size * self.real_ratio))
 
     def sample(
-        self, n_step: int = 1, gamma: float = 0.99, use_model: bool = True, *, out: Batch | None = None
+        self,
+        n_step: int = 1,
+        gamma: float = 0.99,
+        use_model: bool = True,
+        *,
+        future_steps: int = 0,
+        out: Batch | None = None,
     ) -> Batch:
         """A batch of `batch_size` rows, into `out` where given; its ids are those of each part's own buffer.
 
-        ValueError where the replay buffer has no valid transition.
+        With `future_steps`, `futures` holds so many steps after every real row. ValueError where the replay
+        buffer has no valid transition.
         """
         if out is None:
             out = Batch.empty(self.batch_size, self.context, self.replay.frame_shape)
@@ -82,6 +90,8 @@ class MixedSampler:
             self.model_buffer.sample(
                 self.batch_size - real, steps, gamma=gamma, context=self.context, out=out[real:]
             )
+        if future_steps:
+            out.futures = replayed_futures(self.replay, rows.ids, future_steps, context=self.context)
         self.newest_real_rows = real
         self.real_rows += real
         self.synthetic_rows += self.batch_size - real

@@ -135,10 +135,11 @@ class LaneGroup:
             lane.reset()
 
     def step(self) -> None:
-        """Step every lane with the action of its row."""
-        actions = self._slots.action
+        """Step every lane that does not rest with the action of its row."""
+        actions, rests = self._slots.action, self._slots.rests
         for row, lane in zip(self._rows, self.lanes, strict=True):
-            lane.step(int(actions[row]))
+            if not rests[row]:
+                lane.step(int(actions[row]))
 
     def begin_step(self) -> None:
         """Nothing runs by itself here: `end_step` plays."""

@@ -59,7 +59,9 @@ class WorkerPool:
         self._finalizer = weakref.finalize(self, _stop, os.getpid(), self._connections, self._processes)
         self._usable = True
         tasks = [
-            Assignment(env_id, settings, num_envs, stack_shape, r.start, r.stop, seed, first_lane)
+            Assignment(
+                env_id, settings, num_envs, stack_shape, r.start, r.stop, seed, first_lane, caller_plays
+            )
             for r in self._rows
         ]
         self._own: LaneGroup | None = None

@@ -9,6 +9,7 @@ import numpy.typing as npt
 _ALIGN = 64
 _ROW_TYPES: dict[str, type[np.generic]] = {
     "action": np.int64,
+    "rests": np.bool_,
     "reward": np.float32,
     "terminated": np.bool_,
     "truncated": np.bool_,
@@ -42,6 +43,7 @@ class Slots:
         self.final_stacks = carve(np.uint8, *stack_shape)
         self._rows = {name: carve(dtype) for name, dtype in _ROW_TYPES.items()}
         self.action = self._rows["action"]
+        self.rests = self._rows["rests"]
         self.reward = self._rows["reward"]
         self.terminated = self._rows["terminated"]
         self.truncated = self._rows["truncated"]

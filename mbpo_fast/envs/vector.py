@@ -88,16 +88,18 @@ class GameVectorEnv(VectorEnv[Array, Array, Array]):
         self.step_async(actions)
         return self.step_wait()
 
-    def step_async(self, actions: npt.ArrayLike) -> None:
+    def step_async(self, actions: npt.ArrayLike, rests: npt.NDArray[np.bool_] | None = None) -> None:
         """Begin a step; workers play while the caller does something else, until `step_wait`.
 
         Two environments of half the lanes each, the second from `first_lane` on, overlap: one half steps
-        while the other is acted on. Without workers the step is played in `step_wait`.
+        while the other is acted on. Without workers the step is played in `step_wait`. A lane that `rests`
+        (bool [N]; None: no lane) stands still in this step, and its row stays as it was.
         """
         self._check_idle("step_async")
         if not self._started:
             raise RuntimeError("[step] expected reset() or set_state() first, got a fresh environment")
         self._slots.action[:] = self._checked(np.asarray(actions))
+        self._slots.rests[:] = False if rests is None else rests
         self._group.begin_step()
         self._stepping = True
 

@@ -22,11 +22,15 @@ from mbpo_fast.envs.slots import Slots
 STEP, DONE, MESSAGE = b"s", b"d", b"m"
 _ORPHAN_CHECK_MS = 2000
 _SPIN_S = 200e-6
+_NICENESS = 5
 _PARENTS_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Assignment(NamedTuple):
-    """What one worker plays: rows `first` to `last` - 1 of `num_envs`, row 0 being lane `first_lane`."""
+    """What one worker plays: rows `first` to `last` - 1 of `num_envs`, row 0 being lane `first_lane`.
+
+    `caller_plays`: the caller does nothing but play along, so the next command comes at once.
+    """
 
     env_id: str
     settings: EnvSettings
@@ -36,6 +40,7 @@ class Assignment(NamedTuple):
     last: int
     seed: int
     first_lane: int
+    caller_plays: bool
 
 
 def main(socket_fd: int, memory_fd: int, parent: int) -> None:
@@ -53,8 +58,15 @@ def main(socket_fd: int, memory_fd: int, parent: int) -> None:
 
 def _serve(connection: "Connection[Any, Any]", memory: mmap.mmap, parent: int) -> None:
     verbs: dict[str, Callable[..., Any]] = {}
+    spin_s = 0.0
 
     def begin(task: Assignment) -> dict[str, Any]:
+        nonlocal spin_s
+        if task.caller_plays:
+            spin_s = _SPIN_S
+        else:
+            # The caller computes meanwhile: a worker that wakes must not take its core.
+            os.nice(_NICENESS)
         slots = Slots(task.num_envs, task.stack_shape, memory)
         rows = range(task.first, task.last)
         group = LaneGroup(task.env_id, task.settings, rows, slots, task.seed, task.first_lane)
@@ -65,7 +77,7 @@ def _serve(connection: "Connection[Any, Any]", memory: mmap.mmap, parent: int) -
     stream = connection.fileno()
     poll = select.poll()
     poll.register(stream, select.POLLIN)
-    while _wait_for_command(poll, parent):
+    while _wait_for_command(poll, parent, spin_s):
         kind = os.read(stream, 1)
         verb, arguments = ("step", ()) if kind == STEP else connection.recv()
         try:
@@ -79,14 +91,14 @@ def _serve(connection: "Connection[Any, Any]", memory: mmap.mmap, parent: int) -
             connection.send(reply)
 
 
-def _wait_for_command(poll: "select.poll", parent: int) -> bool:
+def _wait_for_command(poll: "select.poll", parent: int, spin_s: float) -> bool:
     """Block until there is something to read; False when the parent has died.
 
     The end of the stream is not enough: a process that the parent forked may hold its end of the socket open.
-    At first it asks without sleeping: in a loop that only steps, the next command is sooner there than a
+    For `spin_s` it asks without sleeping: in a loop that only steps, the next command is sooner there than a
     sleeper is awake.
     """
-    give_up = time.perf_counter() + _SPIN_S
+    give_up = time.perf_counter() + spin_s
     while time.perf_counter() < give_up:
         if poll.poll(0):
             return True

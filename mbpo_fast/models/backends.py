@@ -1,7 +1,7 @@
 """Which engine imagines: on the GPU, on the CPU, or in torch."""
 
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -37,30 +37,24 @@ def make_rollout_engine(
 ) -> Engine:
     """The engine that the settings ask for; UsageError where it cannot run these networks."""
     settings, wanted = model.config, config.backend
-    in_torch = partial(
-        RolloutEngine,
-        seed=seed,
-        stack_size=stack_size,
-        propagation=settings.propagation,
-        uncertainty=settings.uncertainty,
-    )
+    asked: Any = {"seed": seed, "propagation": settings.propagation, "uncertainty": settings.uncertainty}
+    in_torch = partial(RolloutEngine, stack_size=stack_size, **asked)
     if wanted == "torch":
         return in_torch()
     on_gpu = wanted == "cuda" or (wanted == "auto" and model.device.type == "cuda")
-    device, obstacle = None, "[rollout] expected one member a row, got settings that ask all of them"
-    if settings.propagation == "member" and not settings.uncertainty.enabled:
-        try:
-            device = CudaDevice(model.device.index) if on_gpu else None
-            obstacle = _obstacle(policy, model, frame_shape, device)
-        except UsageError as error:
-            obstacle = str(error)
+    device, obstacle = None, ""
+    try:
+        device = CudaDevice(model.device.index) if on_gpu else None
+    except UsageError as error:
+        obstacle = str(error)
+    obstacle = obstacle or _obstacle(policy, model, frame_shape, device)
     if obstacle and wanted != "auto":
         raise UsageError(f"rollout.backend: {wanted} cannot run here; use torch or auto: {obstacle}")
     if obstacle:
         return in_torch(reason=obstacle)
     if device is not None:
         return GpuRolloutEngine(device, seed=seed)
-    return FusedRolloutEngine(seed=seed, threads=threads)
+    return FusedRolloutEngine(threads=threads, **asked)
 
 
 def _obstacle(
@@ -69,6 +63,8 @@ def _obstacle(
     """Why the fused kernels cannot run these networks, or nothing."""
     if device is None and model.device.type != "cpu":
         return f"[rollout] expected networks in main memory, got {model.device}"
+    if device is not None and (model.config.propagation == "mean" or model.config.uncertainty.enabled):
+        return "[rollout] expected one member a row on a GPU, got settings that ask all of them"
     try:
         packed = pack_policy(policy.network, frame_shape)
         world = pack_world(

@@ -24,11 +24,14 @@ class ModelConfig(Settings):
     detail_frames: int = Field(
         12, ge=4, description="of these, the newest that the clock network sees pixel by pixel"
     )
-    width: int = Field(32, ge=4, description="channels of the clock and the grid network")
+    width: int = Field(32, ge=4, multiple_of=4, description="channels of the clock and the grid network")
     depth: int = Field(2, ge=1, description="residual blocks of the clock and the grid network")
     outcome_width: int = Field(24, ge=4, multiple_of=4, description="channels of the reward and end network")
-    outcome_shift: int = Field(
-        0, ge=0, le=16, description="pixels that the clock network's outcome rows are shifted by in training"
+    outcome_dropout: float = Field(
+        0.2,
+        ge=0,
+        lt=1,
+        description="share of the clock network's outcome channels left out of a training row",
     )
     clock_width: int = Field(64, ge=1, description="hidden units between clock, action and blocks")
     fc_dim: int = Field(512, ge=1, description="features of the nature network")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from mbpo_fast.models.losses import TYPICAL_CHANGE, frame_loss, total_loss
 from mbpo_fast.nets import ClockNet, GridNet, NatureNet, PixelNet, Prediction
 from mbpo_fast.nets.optimizer_state import load_optimizer_state, optimizer_state
 from mbpo_fast.nets.precision import autocast, use_bf16
-from mbpo_fast.ops import Stream, random_integers
+from mbpo_fast.ops import Stream, random_uniform
 
 T = TypeVar("T")
 
@@ -70,16 +71,16 @@ class WorldModel:
         reward: Tensor,
         terminated: Tensor,
         *,
-        shift: tuple[int, int] = (0, 0),
+        keep: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Losses of one member's network, 0-d: `frame` (summed over pixels), `reward`, `end`.
 
         context u8 [B, C, h, w], action i64 [B], next_frame u8 [B, h, w], reward f32 [B], terminated bool [B].
-        With a `shift` the outcome is read from screens that are moved so many pixels down and right.
+        `keep` f32 [B, outcome_width]: the dropout of the clock network's outcome.
         """
-        moved = (torch.roll(context, shift, dims=(2, 3)),) if any(shift) else ()
+        dropout = () if keep is None else (keep,)
         with autocast(self.device, self.bf16):
-            prediction: Prediction = net(context, action, *moved)
+            prediction: Prediction = net(context, action, *dropout)
         reward_class = reward.sign().long() + 1
         return {
             "frame": frame_loss(prediction, context[:, -1], next_frame, self.change_scale),
@@ -93,11 +94,11 @@ class WorldModel:
         Returns the losses, means over the members.
         """
         self.optimizer.zero_grad()
-        shifts = self._shifts()
+        keep = self._dropout(rows[0].shape[1])
 
         def differentiate(member: int) -> dict[str, Tensor]:
             own = [column[member] for column in rows]
-            losses = self.losses(self.learners[member], *own, shift=shifts[member])
+            losses = self.losses(self.learners[member], *own, keep=keep[member])
             total_loss(losses).backward()  # type: ignore[no-untyped-call]
             return {name: loss.detach() for name, loss in losses.items()}
 
@@ -110,15 +111,15 @@ class WorldModel:
         self.gradient_steps += 1
         return {name: torch.stack([member[name] for member in losses]).mean() for name in losses[0]}
 
-    def _shifts(self) -> list[tuple[int, int]]:
-        """The shift of each member, drawn anew every step; none but the clock network has any."""
-        reach = self.config.outcome_shift if self.config.arch == "clock" else 0
-        members = len(self.members)
-        drawn = random_integers(
-            self.seed, Stream.MODEL_SHIFT, self.gradient_steps, 2 * members, 2 * reach + 1
-        )
-        down, right = (drawn - reach).reshape(2, members).tolist()
-        return list(zip(down, right, strict=True))
+    def _dropout(self, rows: int) -> list[Tensor | None]:
+        """Each member's `keep`, drawn anew every step by number, so that a resumed run draws the same."""
+        config, members = self.config, len(self.members)
+        if config.arch != "clock" or not config.outcome_dropout:
+            return [None] * members
+        count = members * rows * config.outcome_width
+        drawn = random_uniform(self.seed, Stream.MODEL_DROPOUT, self.gradient_steps, count)
+        kept = (drawn >= config.outcome_dropout) / np.float32(1.0 - config.outcome_dropout)
+        return list(torch.from_numpy(kept).to(self.device).view(members, rows, config.outcome_width))
 
     @torch.no_grad()
     def _average(self) -> None:

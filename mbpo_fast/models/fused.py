@@ -8,6 +8,9 @@ from torch import nn
 
 from mbpo_fast import _core
 from mbpo_fast.models.ensemble import WorldModel
+from mbpo_fast.models.losses import CHANGED_LEVELS
+from mbpo_fast.models.rollout import Propagation
+from mbpo_fast.models.uncertainty import UncertaintyConfig
 from mbpo_fast.nets.packing import pack_policy, pack_world, samples_actions
 from mbpo_fast.ops import Stream
 from mbpo_fast.ops.network import PackedNetwork
@@ -39,8 +42,17 @@ class FusedRolloutEngine:
 
     backend = "cpu"
 
-    def __init__(self, *, seed: int, threads: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int,
+        threads: int = 1,
+        propagation: Propagation = "member",
+        uncertainty: UncertaintyConfig | None = None,
+    ) -> None:
         self.seed = seed
+        self.propagation = propagation
+        self.uncertainty = uncertainty or UncertaintyConfig()
         self.steps = 0
         self.metrics: dict[str, float] = {}
         self.description = f"fused on the CPU ({_core.isa()}, threads: {threads})"
@@ -58,11 +70,10 @@ class FusedRolloutEngine:
     ) -> int:
         """Roll B branches of at most `horizon` steps from start u8 [B, C, h, w] into `buffer`.
 
-        A branch stops at its predicted end; each step of each row is run by one elite drawn anew.
-        Returns the number of transitions written. ValueError where a part does not fit another one.
+        As `RolloutEngine.run`. ValueError where a part does not fit another one.
         """
         packed_policy, packed_world = pack_parts(start, policy, model)
-        transitions, steps = _core.rollout(
+        written, steps, imagined, doubt = _core.rollout(
             packed_policy.core,
             packed_world.core,
             self._pool,
@@ -72,6 +83,11 @@ class FusedRolloutEngine:
             epsilon=epsilon,
             samples=samples_actions(policy.network),
             elites=np.asarray(model.elites, np.int64),
+            mean=self.propagation == "mean",
+            measured=self.uncertainty.enabled,
+            changed_levels=CHANGED_LEVELS,
+            mask_share=self.uncertainty.mask_share,
+            bonus=self.uncertainty.bonus,
             reward_threshold=model.reward_threshold,
             end_threshold=model.end_threshold,
             seed=self.seed,
@@ -80,7 +96,9 @@ class FusedRolloutEngine:
             step=self.steps,
         )
         self.steps += steps
-        return transitions
+        if self.uncertainty.enabled:
+            self.metrics = {"disagreement": doubt / imagined, "masked_share": 1.0 - written / imagined}
+        return written
 
 
 def pack_parts(

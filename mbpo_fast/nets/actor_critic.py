@@ -2,14 +2,12 @@
 
 from math import sqrt
 
-import torch
 from torch import Tensor, nn
 
-from mbpo_fast.nets.nature import NatureEncoder
-from mbpo_fast.nets.precision import autocast
+from mbpo_fast.nets.trunk import NatureTrunk
 
 
-class ActorCritic(nn.Module):
+class ActorCritic(NatureTrunk):
     """Logits f32 [B, A] and state values f32 [B] of u8 stacks [B, S, h, w].
 
     Weights begin orthogonal, gain sqrt(2), 0.01 for the policy's last layer and 1 for the value's; biases 0.
@@ -25,12 +23,9 @@ class ActorCritic(nn.Module):
         hidden: int = 512,
         bf16: bool = False,
     ) -> None:
-        super().__init__()
-        self.encoder = NatureEncoder(stack_size, frame_shape)
-        self.hidden = nn.Linear(self.encoder.out_features, hidden)
+        super().__init__(stack_size, frame_shape, hidden=hidden, bf16=bf16)
         self.policy = nn.Linear(hidden, num_actions)
         self.value = nn.Linear(hidden, 1)
-        self.bf16 = bf16
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 _orthogonal(module, sqrt(2))
@@ -39,9 +34,7 @@ class ActorCritic(nn.Module):
 
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and values of a batch of stacks."""
-        with autocast(obs.device, self.bf16):
-            features = torch.relu(self.hidden(self.encoder(obs)))
-        features = features.float()
+        features = self.features(obs)
         return self.policy(features), self.value(features)[:, 0]
 
 

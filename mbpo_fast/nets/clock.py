@@ -14,10 +14,14 @@ CHANGED_PRIOR = 0.013
 """Share of pixels that change in a step, roughly: where a fresh mask starts."""
 COARSE_SCALE = 8.0
 """Brings the changes of cell means, about a tenth of a pixel's, to the size of the other inputs."""
-OUTCOME_FRAMES = 4
-"""Newest frames that reward and end are read from pixel by pixel."""
 CLOCK_LIMIT = 2.0
 """Gray levels of mean change at which a tick of the clock saturates: a whole new screen is not louder."""
+FINE_LIMIT = 0.2
+"""The same for the outcome's second look at the clock: a ship that explodes moves little, then nothing does."""
+FINE_SCALE = 10.0
+"""Brings the fine ticks to the size of the others."""
+LOGIT_LIMIT = 2.0
+"""A pixel that changes for sure or surely not: how sure the mask is beyond that tells the outcome nothing."""
 
 
 class ClockNet(PixelNet):
@@ -27,7 +31,11 @@ class ClockNet(PixelNet):
     march every 8th step, a lost life is counted 32 steps after the hit. So there are three looks at the past:
     the newest `detail_frames` frames pixel by pixel; all `context` frames as means of cells; and the clock,
     the mean change of every past step, which scales and shifts the channels of each block (FiLM, Perez et
-    al. 2018). The outcome (reward, end) has channels of its own, behind group normalisation.
+    al. 2018).
+
+    Rewards and ends are rare: learned from the pixels they are learned by heart. So the outcome is read from
+    what the pixels' part knows of every cell and from the change that it predicts there, a hit or an
+    explosion, which it learns from every step. No gradient of the outcome goes back into it.
     """
 
     def __init__(
@@ -53,12 +61,9 @@ class ClockNet(PixelNet):
         self.condition = _Condition(context - 1, num_actions, clock_width)
         self.blocks = nn.ModuleList(_ResidualBlock(width, clock_width, num_actions) for _ in range(depth))
         self.head = nn.Conv2d(width, 2 * CELL**2, 1)
-        # Rewards and ends are rare: with more frames, or with places, this part learns them by heart.
-        self.outcome_frames = min(OUTCOME_FRAMES, context)
-        self.outcome_stem = _MovementConv(self.outcome_frames, outcome_width, around=1)
-        self.outcome_memory = nn.Conv2d(context - 1, outcome_width, 3, padding=1, bias=False)
-        self.outcome_condition = _Condition(context - 1, num_actions, clock_width)
-        self.outcome = _OutcomeNet(outcome_width, outcome_depth, clock_width, num_actions)
+        known = 2 * width + 2 * CELL**2
+        self.outcome_condition = _Condition(2 * (context - 1), num_actions, clock_width)
+        self.outcome = _OutcomeNet(known, outcome_width, outcome_depth, clock_width, num_actions)
         self._start_as_a_copy()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -68,15 +73,21 @@ class ClockNet(PixelNet):
         bias[: CELL**2] = math.log(CHANGED_PRIOR / (1 - CHANGED_PRIOR))
         self.head.bias = nn.Parameter(bias)
 
-    def forward(self, context: Tensor, action: Tensor, moved: Tensor | None = None) -> Prediction:
-        """See `PixelNet`; reward and end are read from `moved`, the screens shifted, where it is given."""
+    def forward(self, context: Tensor, action: Tensor, keep: Tensor | None = None) -> Prediction:
+        """See `PixelNet`; `keep` f32 [B, outcome_width] scales the outcome's last channels: its dropout."""
         past, clock = _past(context)
-        pixels = self._pixels(context, past, clock, action)
-        logits = (
-            self._outcome(context, past, clock, action)
-            if moved is None
-            else (self._outcome(moved, *_past(moved), action))
-        )
+        # Added up in float32: what is left of nearly equal frames would drown in bfloat16's rounding.
+        with torch.autocast(context.device.type, enabled=False):
+            seen = self.stem(context[:, -self.detail_frames :]) + self.memory(past) + self.place
+        condition = self.condition(clock, action)
+        x = seen
+        for block in self.blocks:
+            x = block(x, condition, action)
+        head = self.head(F.relu(x)).float()
+        pixels = F.pixel_shuffle(head, CELL)
+        known = self._known(seen, x, head)
+        ticks = torch.cat([clock, clock.clamp(max=FINE_LIMIT) * FINE_SCALE], dim=1)
+        logits = self.outcome(known, self.outcome_condition(ticks, action), action, keep)
         return Prediction(
             delta=pixels[:, 1],
             mask_logit=pixels[:, 0],
@@ -84,22 +95,10 @@ class ClockNet(PixelNet):
             end_logit=logits[:, NUM_REWARD_CLASSES],
         )
 
-    def _pixels(self, context: Tensor, past: Tensor, clock: Tensor, action: Tensor) -> Tensor:
-        """Mask logits and changes, f32 [B, 2, h, w]."""
-        # Added up in float32: what is left of nearly equal frames would drown in bfloat16's rounding.
-        with torch.autocast(context.device.type, enabled=False):
-            x = self.stem(context[:, -self.detail_frames :]) + self.memory(past) + self.place
-        condition = self.condition(clock, action)
-        for block in self.blocks:
-            x = block(x, condition, action)
-        return F.pixel_shuffle(self.head(F.relu(x)).float(), CELL)
-
-    def _outcome(self, context: Tensor, past: Tensor, clock: Tensor, action: Tensor) -> Tensor:
-        """Logits of the reward classes and of the end, f32 [B, 4]."""
-        with torch.autocast(context.device.type, enabled=False):
-            x = self.outcome_stem(context[:, -self.outcome_frames :]) + self.outcome_memory(past)
-        logits: Tensor = self.outcome(x, self.outcome_condition(clock, action), action)
-        return logits
+    def _known(self, seen: Tensor, x: Tensor, head: Tensor) -> Tensor:
+        """What the pixels' part knows of every cell, f32 [B, 2 W + 32, h / 4, w / 4], without a gradient."""
+        predicted = head.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+        return torch.cat([F.relu(seen), F.relu(x).float(), predicted], dim=1).detach()
 
 
 def _past(context: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,7 +122,7 @@ def cell_means(frames: Tensor) -> Tensor:
 
 
 class _MovementConv(nn.Conv2d):
-    """A linear map of the pixels of each cell and of `around` cells beside it.
+    """A linear map of the pixels of each cell.
 
     It is learned on the frames' differences and the newest frame: these train several times faster than
     frames. They are a linear map too, so it is the weights that are mapped and not the pixels.
@@ -131,9 +130,8 @@ class _MovementConv(nn.Conv2d):
 
     movements: Tensor
 
-    def __init__(self, frames: int, channels: int, around: int = 0) -> None:
-        kernel, padding = CELL * (1 + 2 * around), CELL * around
-        super().__init__(frames, channels, kernel, stride=CELL, padding=padding)
+    def __init__(self, frames: int, channels: int) -> None:
+        super().__init__(frames, channels, CELL, stride=CELL)
         movements = 4.0 * (torch.eye(frames).roll(1, dims=1) - torch.eye(frames))
         movements[-1] = 2.0 * torch.eye(frames)[-1]
         self.register_buffer("movements", movements, persistent=False)
@@ -142,7 +140,7 @@ class _MovementConv(nn.Conv2d):
         """u8 [B, frames, h, w] -> f32 [B, channels, h / 4, w / 4]."""
         weight = torch.einsum("omij,mf->ofij", self.weight, self.movements) / 255.0
         pixels = frames.to(torch.float32)
-        return F.conv2d(pixels, weight, self.bias, self.stride, self.padding)
+        return F.conv2d(pixels, weight, self.bias, self.stride)
 
 
 class _Condition(nn.Module):
@@ -191,17 +189,28 @@ class _OutcomeNet(nn.Module):
     A reward or a lost life is a local event, a shot that meets its target: it is where any cell says so.
     """
 
-    def __init__(self, width: int, depth: int, condition: int, num_actions: int) -> None:
+    GROUP = 8
+    """Channels that are normalised together, of the `known` ones."""
+
+    def __init__(self, known: int, width: int, depth: int, condition: int, num_actions: int) -> None:
         super().__init__()
+        # Without weights of its own: the convolution has them, and torch's backward pass dies (a segmentation
+        # fault) where a normalisation's weights need a gradient and its input, as here, does not.
+        self.known_norm = nn.GroupNorm(known // self.GROUP, known, affine=False)
+        self.first = nn.Conv2d(known, width, 3, padding=1)
         self.norm = nn.GroupNorm(4, width)
         self.film = _FiLM(condition, num_actions, width)
         self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(depth))
         self.norms = nn.ModuleList(nn.GroupNorm(4, width) for _ in range(depth))
         self.out = nn.Conv2d(width, NUM_REWARD_CLASSES + 1, 1)
 
-    def forward(self, x: Tensor, condition: Tensor, action: Tensor) -> Tensor:
+    def forward(self, known: Tensor, condition: Tensor, action: Tensor, keep: Tensor | None) -> Tensor:
+        """Logits of the reward classes and of the end, f32 [B, 4]."""
+        x = self.first(self.known_norm(known))
         x = F.relu(self.film(self.norm(x), condition, action))
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = F.relu(norm(conv(x)))
+        if keep is not None:
+            x = x * keep[:, :, None, None].to(x.dtype)
         by_cell: Tensor = self.out(x).float().flatten(2)
         return by_cell.logsumexp(dim=2) - math.log(by_cell.shape[2])

@@ -1,5 +1,7 @@
 """The residual encoder of IMPALA (Espeholt et al. 2018, figure 3, the large network), without the LSTM."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -38,7 +40,9 @@ class ImpalaEncoder(nn.Module):
             before = channels
         self.convs = nn.Sequential(*layers, nn.ReLU(), nn.Flatten())
         with torch.no_grad():
-            self.out_features: int = self.convs(torch.zeros(1, stack_size, *frame_shape)).shape[1]
+            maps = self.convs[:-1](torch.zeros(1, stack_size, *frame_shape))
+        self.latent_shape: tuple[int, int, int] = tuple(maps.shape[1:])
+        self.out_features = math.prod(self.latent_shape)
 
     def forward(self, obs: Tensor) -> Tensor:
         """Features of a batch of stacks."""

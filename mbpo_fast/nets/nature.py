@@ -1,5 +1,7 @@
 """The Nature CNN (Mnih et al. 2015, doi:10.1038/nature14236)."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -34,7 +36,8 @@ def space_to_depth(obs: Tensor) -> Tensor:
 class NatureEncoder(nn.Module):
     """Three convolutions: 32 of 8x8/4, 64 of 4x4/2, 64 of 3x3/1, their numbers times `width`.
 
-    Input u8 [B, S, h, w] with h, w >= 36; output f32 [B, out_features]. Where 4 divides h and w, the first
+    Input u8 [B, S, h, w] with h, w >= 36; output f32 [B, out_features], the last
+    maps `latent_shape` in a row. Where 4 divides h and w, the first
     convolution runs as one of 2x2/1 on 4x4 blocks: the same sums, over channels enough to fill a vector.
     """
 
@@ -53,7 +56,9 @@ class NatureEncoder(nn.Module):
             nn.Flatten(),
         )
         with torch.no_grad():
-            self.out_features: int = self.convs(torch.zeros(1, stack_size, *frame_shape)).shape[1]
+            maps = self.convs[:-1](torch.zeros(1, stack_size, *frame_shape))
+        self.latent_shape: tuple[int, int, int] = tuple(maps.shape[1:])
+        self.out_features = math.prod(self.latent_shape)
 
     def forward(self, obs: Tensor) -> Tensor:
         """Features of a batch of stacks."""

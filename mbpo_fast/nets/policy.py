@@ -3,11 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from mbpo_fast.nets.nature import NatureEncoder
-from mbpo_fast.nets.precision import autocast
+from mbpo_fast.nets.trunk import NatureTrunk
 
 
-class PolicyNetwork(nn.Module):
+class PolicyNetwork(NatureTrunk):
     """Log-probabilities f32 [B, A] of the actions for u8 stacks [B, S, h, w].
 
     A fresh policy is uniform: its last layer is zero. `bf16` runs all but that layer in bfloat16.
@@ -22,16 +21,11 @@ class PolicyNetwork(nn.Module):
         hidden: int = 512,
         bf16: bool = False,
     ) -> None:
-        super().__init__()
-        self.encoder = NatureEncoder(stack_size, frame_shape)
-        self.hidden = nn.Linear(self.encoder.out_features, hidden)
+        super().__init__(stack_size, frame_shape, hidden=hidden, bf16=bf16)
         self.logits = nn.Linear(hidden, num_actions)
         nn.init.zeros_(self.logits.weight)
         nn.init.zeros_(self.logits.bias)
-        self.bf16 = bf16
 
     def forward(self, obs: Tensor) -> Tensor:
         """Log-probabilities for a batch of stacks."""
-        with autocast(obs.device, self.bf16):
-            hidden = torch.relu(self.hidden(self.encoder(obs)))
-        return torch.log_softmax(self.logits(hidden.float()), dim=1)
+        return torch.log_softmax(self.logits(self.features(obs)), dim=1)

@@ -59,8 +59,20 @@ class QNetwork(nn.Module):
 
     def outputs_of_prepared(self, prepared: Tensor) -> Tensor:
         """As `outputs`, of `encoder.prepare(obs)`."""
+        return self.outputs_of_features(self.features_of_prepared(prepared))
+
+    def features(self, obs: Tensor) -> Tensor:
+        """The encoder's [B, F]."""
+        return self.features_of_prepared(self.encoder.prepare(obs))
+
+    def features_of_prepared(self, prepared: Tensor) -> Tensor:
+        """As `features`, of `encoder.prepare(obs)`."""
         with autocast(prepared.device, self.bf16):
-            features = self.encoder.features(prepared)
+            return self.encoder.features(prepared)
+
+    def outputs_of_features(self, features: Tensor) -> Tensor:
+        """As `outputs`, of the encoder's [B, F]."""
+        with autocast(features.device, self.bf16):
             hidden = [torch.relu(layer(features)) for layer in self.hidden]
         advantage: Tensor = self.advantage(hidden[0].float()).view(-1, self.num_actions, self.atoms)
         if self.value is None:
@@ -68,6 +80,11 @@ class QNetwork(nn.Module):
         centred = advantage - advantage.mean(dim=1, keepdim=True)
         outputs: Tensor = self.value(hidden[1].float())[:, None] + centred
         return outputs
+
+    def project(self, features: Tensor) -> Tensor:
+        """The head's first layer [B, hidden] of the encoder's [B, F]: what self-prediction compares."""
+        projection: Tensor = self.hidden[0](features)
+        return projection
 
     def expectation(self, outputs: Tensor) -> Tensor:
         """Mean return f32 [...] of outputs f32 [..., Z]."""

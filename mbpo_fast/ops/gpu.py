@@ -212,9 +212,8 @@ def rollout(
     """Roll B branches from `start`, u8 [B, C, h, w] on the device, into the places from `first` on.
 
     `thresholds`: of the reward and of the end. `draws`: seed, action_stream, member_stream and step. With a
-    `workspace`, see `rollout_workspace`, it only launches: nothing is allocated or copied and nobody waits, so
-    a CUDA graph may capture it; its replays repeat the draws. ValueError where the parts do not fit one
-    another.
+    `workspace`, see `rollout_workspace`, it only launches: nothing is allocated or copied, nobody waits, and a
+    CUDA graph may capture it; its replays repeat the draws. ValueError where a part does not fit another one.
     """
     device = world.device
     if not str(start.dtype).endswith("uint8"):

@@ -64,18 +64,14 @@ class NetworkBuilder:
         """
         height, width = (side // cell for side in self.frame_shape)
         channels = count - steps
-        return self._add(
-            "means", (height, width, channels), channels=channels, kernel=cell, option=int(steps)
-        )
+        return self._add("means", (height, width, channels), kernel=cell, option=int(steps))
 
     def constant(self, values: Floats, *, cell: int) -> int:
         """The same map [C, h, w] for every row, over the cells of cell x cell pixels."""
         height, width = (side // cell for side in self.frame_shape)
         channels = _out_channels(values, 3)
         weights = self._store(values, "constant", (channels, height, width), (1, 2, 0))
-        return self._add(
-            "constant", (height, width, channels), channels=channels, kernel=cell, weight=weights
-        )
+        return self._add("constant", (height, width, channels), kernel=cell, weight=weights)
 
     def convolution(
         self,
@@ -107,7 +103,6 @@ class NetworkBuilder:
             input=x,
             other=add,
             condition=condition,
-            channels=out,
             kernel=kernel,
             stride=stride,
             padding=padding,
@@ -159,7 +154,6 @@ class NetworkBuilder:
             "linear",
             (1, 1, out),
             input=x,
-            channels=out,
             activation=int(relu),
             weight=weights,
             bias=self._store(bias, "bias", (out,)),
@@ -184,7 +178,6 @@ class NetworkBuilder:
             shape,
             input=x,
             condition=condition,
-            channels=shape[2],
             option=groups,
             activation=int(relu),
             weight=self._store(weight, "weight", (shape[2],)),
@@ -194,24 +187,24 @@ class NetworkBuilder:
 
     def relu(self, x: int) -> int:
         """max(x, 0)."""
-        return self._add("activation", self.shape(x), input=x, channels=self.shape(x)[2], activation=1)
+        return self._add("activation", self.shape(x), input=x, activation=1)
 
     def add(self, x: int, other: int, *, relu: bool = False) -> int:
         """Sum of two maps of one shape; then the activation."""
         shape = self.shape(x)
-        return self._add("activation", shape, input=x, other=other, channels=shape[2], activation=int(relu))
+        return self._add("activation", shape, input=x, other=other, activation=int(relu))
 
     def concat(self, x: int, other: int) -> int:
         """The channels of x, then those of `other`: maps of the same cells."""
         height, width, channels = self.shape(x)
         channels += self.shape(other)[2]
-        return self._add("concat", (height, width, channels), input=x, other=other, channels=channels)
+        return self._add("concat", (height, width, channels), input=x, other=other)
 
     def clamp(self, x: int, least: float, most: float) -> int:
         """min(max(x, least), most)."""
         shape = self.shape(x)
         bounds = self._store(np.array([least, most], np.float32), "bounds", (2,))
-        return self._add("clamp", shape, input=x, channels=shape[2], weight=bounds)
+        return self._add("clamp", shape, input=x, weight=bounds)
 
     def max_pool(self, x: int, kernel: int, *, stride: int, padding: int = 0) -> int:
         """Maximum over windows of kernel x kernel cells; what lies outside counts for nothing."""
@@ -221,7 +214,6 @@ class NetworkBuilder:
             "max_pool",
             (*sides, channels),
             input=x,
-            channels=channels,
             kernel=kernel,
             stride=stride,
             padding=padding,
@@ -232,20 +224,20 @@ class NetworkBuilder:
         if kind not in POOLS:
             refuse(f"a pool of {', '.join(POOLS)}", repr(kind))
         channels = self.shape(x)[2]
-        return self._add("pool", (1, 1, channels), input=x, channels=channels, option=POOLS.index(kind))
+        return self._add("pool", (1, 1, channels), input=x, option=POOLS.index(kind))
 
     def depth_to_space(self, x: int, block: int) -> int:
         """Channel c * block**2 + i becomes pixel i of a cell of channel c, as in `pixel_shuffle`."""
         height, width, channels = self.shape(x)
         shape = (height * block, width * block, channels // (block * block))
-        return self._add("depth_to_space", shape, input=x, channels=shape[2], kernel=block)
+        return self._add("depth_to_space", shape, input=x, kernel=block)
 
     def expectation(self, x: int, atoms: Floats) -> int:
         """Logits [A * n], action by action, to values [A]: the mean of `atoms` [n] under a softmax."""
         count = len(atoms)
         out = self.shape(x)[2] // count
         weights = self._store(atoms, "atoms", (count,))
-        return self._add("expectation", (1, 1, out), input=x, channels=out, option=count, weight=weights)
+        return self._add("expectation", (1, 1, out), input=x, option=count, weight=weights)
 
     def table(self) -> npt.NDArray[np.int64]:
         """The layers: int64 [layers, 13], see FIELDS."""
@@ -263,7 +255,7 @@ class NetworkBuilder:
 
     def _add(self, kind: str, shape: tuple[int, ...], **fields: int) -> int:
         row = dict.fromkeys(FIELDS, 0) | dict.fromkeys(REFERENCES, NONE)
-        row |= {"kind": KINDS.index(kind), "kernel": 1, "stride": 1} | fields
+        row |= {"kind": KINDS.index(kind), "channels": shape[2], "kernel": 1, "stride": 1} | fields
         self._layers.append([int(row[field]) for field in FIELDS])
         height, width, channels = shape
         self.shapes.append((height, width, channels))

@@ -30,7 +30,7 @@ class Stream(IntEnum):
     INIT = 13
     ROLLOUT_OUTCOME = 14
     MODEL_RECENCY = 15
-    MODEL_SHIFT = 16
+    MODEL_DROPOUT = 16
     MINIBATCH = 20
     SHUFFLE = 21
 

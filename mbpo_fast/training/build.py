@@ -1,6 +1,7 @@
 """Builds the parts of a run from its settings."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,23 @@ class ModelParts:
     gate: Gate
     states: StateStore | None = None
 
+    def state_dict(self) -> dict[str, Any]:
+        """State of every part but the branches."""
+        return {
+            "model": self.model.state_dict(),
+            "trainer": self.trainer.state_dict(),
+            "rollout_steps": self.engine.steps,
+            "gate": {"open": self.gate.open, "verdict": self.gate.verdict},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of `state_dict`; other keys are ignored."""
+        self.model.load_state_dict(state["model"])
+        self.trainer.load_state_dict(state["trainer"])
+        self.engine.steps = int(state["rollout_steps"])
+        self.gate.open = bool(state["gate"]["open"])
+        self.gate.verdict = str(state["gate"]["verdict"])
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -66,10 +84,7 @@ class Parts:
         if isinstance(self.replay, PrioritizedReplayBuffer):
             state["priorities"] = self.replay.extra()
         if self.world is not None:
-            state["model"] = self.world.model.state_dict()
-            state["trainer"] = self.world.trainer.state_dict()
-            state["rollout_steps"] = self.world.engine.steps
-            state["gate"] = {"open": self.world.gate.open, "verdict": self.world.gate.verdict}
+            state |= self.world.state_dict()
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -80,11 +95,7 @@ class Parts:
         if isinstance(self.replay, PrioritizedReplayBuffer):
             self.replay.restore_extra({name: np.asarray(x) for name, x in state["priorities"].items()})
         if self.world is not None:
-            self.world.model.load_state_dict(state["model"])
-            self.world.trainer.load_state_dict(state["trainer"])
-            self.world.engine.steps = int(state["rollout_steps"])
-            self.world.gate.open = bool(state["gate"]["open"])
-            self.world.gate.verdict = str(state["gate"]["verdict"])
+            self.world.load_state_dict(state)
 
     def buffers(self) -> dict[str, Any]:
         """The buffers by the names of their segments."""
@@ -148,7 +159,9 @@ def build(config: Config) -> Parts:
         raise ValueError("[build] expected an off-policy learner, got ppo: see build_on_policy")
     _, height, width = env.stack_shape
     replay = build_replay(config, (height, width))
-    world = build_world(config, (height, width), agent) if config.training.real_ratio < 1 else None
+    world = None
+    if config.training.real_ratio < 1:
+        world = build_world(config, (height, width), agent, branches=model_buffer_capacity(config))
     priorities = prioritized_settings(config)
     sampler = MixedSampler(
         replay,
@@ -196,11 +209,11 @@ def build_model(config: Config, frame_shape: tuple[int, int], num_actions: int) 
     )
 
 
-def build_world(config: Config, frame_shape: tuple[int, int], agent: OffPolicyAgent) -> ModelParts:
-    """The world model with everything around it."""
+def build_world(config: Config, frame_shape: tuple[int, int], agent: Agent, *, branches: int) -> ModelParts:
+    """The world model with everything around it, and room for so many branches."""
     training = config.training
     buffer = ModelBuffer(
-        model_buffer_capacity(config),
+        branches,
         context=config.env.frame_stack,
         horizon=longest_rollout(training.model_rollout_length, training.rollout_schedule),
         frame_shape=frame_shape,

@@ -33,6 +33,7 @@ class Collector:
         self.scores: deque[float] = deque(maxlen=window)
         self.lengths: deque[int] = deque(maxlen=window)
         self.obs: NDArray[np.uint8] = np.empty(0, np.uint8)
+        self._action: NDArray[np.int64] = np.empty(0, np.int64)
 
     def start(self, seed: int) -> None:
         """Reset every environment and store the first frames."""
@@ -43,8 +44,18 @@ class Collector:
 
     def step(self, action: NDArray[np.int64]) -> int:
         """One step of every environment; returns how many of them were agent steps."""
-        self.obs, reward, terminated, truncated, infos = self.env.step(action)
-        self._store(action, reward, terminated, truncated, infos["reset"])
+        self.begin_step(action)
+        return self.end_step()
+
+    def begin_step(self, action: NDArray[np.int64]) -> None:
+        """Let every environment make a step; with workers it runs while the caller does something else."""
+        self._action = action
+        self.env.step_async(action)
+
+    def end_step(self) -> int:
+        """Wait for the step under way and store it; returns how many environments made an agent step."""
+        self.obs, reward, terminated, truncated, infos = self.env.step_wait()
+        self._store(self._action, reward, terminated, truncated, infos["reset"])
         for lane in infos["game_over"].nonzero()[0]:
             self.scores.append(float(infos["game_score"][lane]))
             self.lengths.append(int(infos["game_length"][lane]))

@@ -1,4 +1,4 @@
-"""Whole games by a frozen policy: raw scores, a fixed number of games a lane, intervals by bootstrap."""
+"""Whole games by a frozen policy: raw scores, every game that was begun, intervals by bootstrap."""
 
 import zlib
 from collections.abc import Sequence
@@ -53,59 +53,80 @@ def evaluate_policy(
     """Play `episodes` whole games on the lanes of `envs`, which must not end episodes at a lost life.
 
     While the policy acts on the lanes of one environment, those of the others step, if they have workers.
-    The games are dealt to the lanes beforehand (game i to lane i mod N), so that short games are not
-    preferred. The same policy, environments and seed give the same scores, whatever the workers.
+    A lane that ends its game begins the next of the `episodes`; then it rests. Every game that was begun is
+    played to its end and counts, so short games are not preferred. The same policy, environments and seed
+    give the same scores, whatever the workers.
     """
-    lanes = sum(env.num_envs for env in envs)
-    due = [len(range(lane, episodes, lanes)) for lane in range(lanes)]
-    groups: list[_Group] = []
-    for env in envs:
-        first = sum(group.env.num_envs for group in groups)
-        groups.append(_Group(env, due[first : first + env.num_envs], seed, len(groups) * _DRAWS_OF_A_GROUP))
+    table = _Table(episodes)
+    groups = [_Group(env, table, seed, i * _DRAWS_OF_A_GROUP) for i, env in enumerate(envs)]
     while playing := [group for group in groups if not group.finished]:
         for group in playing:
             group.end_step()
             if not group.finished:
                 group.begin_step(policy.act(group.obs, epsilon, seed=seed, stream=_STREAM, step=group.step))
-    played = [games for group in groups for games in group.played]
-    # Back to the order in which the games were dealt.
-    return _summarise([played[i % lanes][i // lanes] for i in range(episodes)], protocol)
+    return _summarise(table.games, protocol)
+
+
+class _Table:
+    """Deals the games by number, in the order in which they begin, and takes down how they ended."""
+
+    def __init__(self, episodes: int) -> None:
+        self._ended: list[Game | None] = [None] * episodes
+        self._begun = 0
+
+    @property
+    def games(self) -> list[Game]:
+        """All games by number, once they have ended."""
+        return [game for game in self._ended if game is not None]
+
+    def deal(self) -> int | None:
+        """The number of the next game to begin, or None when all have begun."""
+        if self._begun == len(self._ended):
+            return None
+        self._begun += 1
+        return self._begun - 1
+
+    def take_down(self, number: int, game: Game) -> None:
+        self._ended[number] = game
 
 
 class _Group:
-    """The lanes of one environment: the games that they owe and those that they have played."""
+    """The lanes of one environment and the game that each is playing, if it does not rest."""
 
-    def __init__(self, env: GameVectorEnv, due: list[int], seed: int, first_step: int) -> None:
+    def __init__(self, env: GameVectorEnv, table: _Table, seed: int, first_step: int) -> None:
         self.env = env
         self.step = first_step
-        self.played: list[list[Game]] = [[] for _ in due]
-        self._due = due
+        self._table = table
+        self._playing = [table.deal() for _ in range(env.num_envs)]
         self._action: NDArray[np.int64] | None = None
         self.obs, _ = env.reset(seed=seed)
         self._marks = [zlib.crc32(stack.tobytes()) for stack in self.obs]
 
     @property
     def finished(self) -> bool:
-        """Whether every lane has played its games."""
-        return all(len(games) >= count for games, count in zip(self.played, self._due, strict=True))
+        """Whether every lane rests."""
+        return all(number is None for number in self._playing)
 
     def begin_step(self, action: NDArray[np.int64]) -> None:
         self._action = action
         self.step += 1
-        self.env.step_async(action)
+        self.env.step_async(action, rests=np.array([number is None for number in self._playing]))
 
     def end_step(self) -> None:
         """Wait for the step under way, if there is one, and take down the games that it ended."""
         if self._action is None:
             return
         self.obs, _, _, _, infos = self.env.step_wait()
-        for lane, games in enumerate(self.played):
+        for lane, number in enumerate(self._playing):
+            if number is None:
+                continue
             reset = infos["reset"][lane]
             mark = self.obs[lane] if reset else self._action[lane]
             self._marks[lane] = zlib.crc32(mark.tobytes(), 0 if reset else self._marks[lane])
-            if infos["game_over"][lane] and len(games) < self._due[lane]:
+            if infos["game_over"][lane]:
                 score, length = float(infos["game_score"][lane]), int(infos["game_length"][lane])
-                games.append((score, length, self._marks[lane]))
+                self._table.take_down(number, (score, length, self._marks[lane]))
+                self._playing[lane] = self._table.deal()
 
 
 def _summarise(games: list[Game], protocol: str) -> Evaluation:

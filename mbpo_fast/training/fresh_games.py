@@ -41,7 +41,7 @@ def play_fresh_games(
         lane.begin(frame)
     played = step = 0
     while played < MOST * steps and (played < steps or not all(lane.between_games for lane in lanes)):
-        action = _actions(agent, obs, by_agent, seed=seed, step=step, epsilon=epsilon)
+        action = by_agent_and_chance(agent, obs, by_agent, seed=seed, step=step, epsilon=epsilon)
         obs, reward, terminated, _, infos = env.step(action)
         frames = env.newest_frames()
         for i, lane in enumerate(lanes):
@@ -60,10 +60,10 @@ def play_fresh_games(
     return FreshGames(episodes, sum(lane.games for lane in lanes), cut)
 
 
-def _actions(
+def by_agent_and_chance(
     agent: Agent, obs: NDArray[np.uint8], by_agent: int, *, seed: int, step: int, epsilon: float
 ) -> NDArray[np.int64]:
-    """i64 [N]: the first `by_agent` rows by the agent, the others random."""
+    """Actions i64 [N] for obs u8 [N, S, h, w]: the first `by_agent` rows by `agent`, the others random."""
     action = random_integers(seed, Stream.EXPLORE, step, len(obs), agent.num_actions, word=1)
     if by_agent:
         action[:by_agent] = agent.act(obs[:by_agent], epsilon, seed=seed, stream=Stream.EXPLORE, step=step)

@@ -6,19 +6,12 @@ With real_ratio 1 the same loop runs without a model: the control of every compa
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mbpo_fast.errors import UsageError
-from mbpo_fast.models.oracle import Oracle
-from mbpo_fast.ops import Stream, random_integers
-from mbpo_fast.training.build import ModelParts, Parts
+from mbpo_fast.ops import Stream
+from mbpo_fast.training.build import Parts
+from mbpo_fast.training.imagination import Imagination
 from mbpo_fast.training.loop import Loop, Metrics
-from mbpo_fast.training.schedules import Every, Ratio, rollout_length
+from mbpo_fast.training.schedules import Every, Ratio
 from mbpo_fast.training.timer import PhaseTimer
-
-START_CHUNK = 512
-"""Branches rolled out together: with 36 frames of context each, 4096 would fill a gigabyte."""
 
 
 class Trainer(Loop):
@@ -27,93 +20,75 @@ class Trainer(Loop):
     def __init__(self, parts: Parts, timer: PhaseTimer) -> None:
         super().__init__(parts.config, parts.collector, parts.agent, timer)
         self.parts = parts
+        self.imagination = (
+            Imagination(parts.config, parts.collector, parts.replay, parts.agent, parts.world, timer)
+            if parts.world
+            else None
+        )
         self.rows_at_log = (0, 0)
-        self.model_metrics: Metrics = {}
-        self.gate_opened_at: int | None = None
+        # Agent steps before and after the newest iteration: overlapped, the next one learns from it.
+        self.owed = (0, 0)
 
     def _iterate(self) -> None:
-        """Act and store; fit and imagine where it is due; update the policy."""
-        collector, starts = self.collector, self.config.training.learning_starts
-        before = collector.env_steps
-        with self.timer("act"):
-            self._act()
-        after = collector.env_steps
-        if after < starts:
-            return
-        fit_due = Every(self.config.model.train_freq)
-        if self.parts.world and (fit_due(before, after) or before < starts):
-            self._imagine(self.parts.world)
-        updates_due = Ratio(self.config.training.updates_per_step, start=starts)
-        with self.timer("update"):
-            for _ in range(updates_due(before, after)):
-                self._update()
+        """Act, step, learn what is due; overlapped, learn from the last step while this one is made.
 
-    def _act(self) -> None:
-        """One step of every environment by the exploring policy, stored."""
+        Either way the action comes before the updates, so it never depends on how fast anything runs.
+        """
+        before = self.collector.env_steps
+        with self.timer("act"):
+            self._begin_step()
+        if self.config.training.overlap:
+            self._learn(*self.owed)
+        with self.timer("act"):
+            self.collector.end_step()
+        self.owed = (before, self.collector.env_steps)
+        if not self.config.training.overlap:
+            self._learn(*self.owed)
+
+    def _begin_step(self) -> None:
+        """Every environment's next step by the exploring policy, under way."""
         collector, agent = self.parts.collector, self.parts.agent
         random_phase = collector.env_steps < self.config.training.learning_starts
         epsilon = 1.0 if random_phase else self._epsilon()
         action = agent.act(
             collector.obs, epsilon, seed=self.config.seed, stream=Stream.EXPLORE, step=collector.iterations
         )
-        collector.step(action)
+        collector.begin_step(action)
 
     def _epsilon(self) -> float:
         return self.parts.agent.epsilon(self.parts.collector.env_steps - self.config.training.learning_starts)
 
-    def _imagine(self, world: ModelParts) -> None:
-        """Fit the model, judge it, and if it passes roll out branches from real states."""
-        with self.timer("model"):
-            metrics = world.trainer.fit(self.parts.replay)
-        world.gate.judge(metrics)
-        self.model_metrics = metrics | {"gate_open": float(world.gate.open)}
-        if not world.gate.open:
+    def _learn(self, before: int, after: int) -> None:
+        """Fit and imagine where it is due, then update the policy, for the steps from `before` to `after`."""
+        starts = self.config.training.learning_starts
+        if after < starts:
             return
-        if self.gate_opened_at is None:
-            self.gate_opened_at = self.parts.collector.env_steps
-        with self.timer("rollout"):
-            self._roll_out(world)
+        fit_due = Every(self.config.model.train_freq)
+        if self.imagination and (fit_due(before, after) or before < starts):
+            self._imagine(self.imagination)
+        updates_due = Ratio(self.config.training.updates_per_step, start=starts)
+        with self.timer("update"):
+            for _ in range(updates_due(before, after)):
+                self._update()
 
-    def _roll_out(self, world: ModelParts) -> None:
+    def _imagine(self, imagination: Imagination) -> None:
+        """Fit the model, judge it, and if it passes roll out branches from real states."""
         training = self.config.training
-        horizon = rollout_length(
-            self.parts.collector.env_steps,
-            training.model_rollout_length,
-            training.rollout_schedule,
-            training.epoch_length,
-        )
-        starts = self._starts(world)
-        for first in range(0, len(starts), START_CHUNK):
-            ids = starts[first : first + START_CHUNK]
-            if isinstance(world.model, Oracle):
-                world.model.begin(ids, horizon)
-            world.engine.run(
-                self.parts.replay.stacks(ids, self.config.model.context),
-                self.parts.agent,
-                world.model,
-                world.buffer,
-                horizon=horizon,
+        imagination.fit()
+        if imagination.gate_open:
+            imagination.roll_out(
+                training.model_rollout_batch_size,
+                draw=imagination.world.trainer.rounds,
                 epsilon=training.rollout_epsilon,
             )
-        self.model_metrics |= {"rollout_length": float(horizon)} | world.engine.metrics
-
-    def _starts(self, world: ModelParts) -> NDArray[np.int64]:
-        """Ids of the real transitions where branches begin, drawn with replacement."""
-        ids = self.parts.replay.valid_ids(1, context=self.config.model.context)
-        count = self.config.training.model_rollout_batch_size
-        if isinstance(world.model, Oracle):
-            ids = world.model.with_state(ids)
-            count = min(count, self.config.model.oracle.starts)
-            if not len(ids):
-                raise UsageError("model.oracle.every: expected a kept state in the replay buffer, found none")
-        rows = random_integers(self.config.seed, Stream.START_STATES, world.trainer.rounds, count, len(ids))
-        return ids[rows]
 
     def _update(self) -> None:
         """One policy update on a batch of real and, while the gate is open, synthetic rows."""
         parts, agent = self.parts, self.parts.agent
-        gate_open = parts.world is not None and parts.world.gate.open
-        batch = parts.sampler.sample(agent.n_step, gamma=agent.gamma, use_model=gate_open)
+        gate_open = self.imagination is not None and self.imagination.gate_open
+        batch = parts.sampler.sample(
+            agent.n_step, gamma=agent.gamma, use_model=gate_open, future_steps=agent.future_steps
+        )
         self._note(agent.update(batch))
         if agent.priorities is not None:
             parts.sampler.update_priorities(batch, agent.priorities.cpu().numpy())
@@ -121,7 +96,8 @@ class Trainer(Loop):
     def _own_metrics(self) -> Metrics:
         """Exploration, rows and the newest judgement of the model."""
         metrics = {"rollout/exploration_rate": self._epsilon()} | self._row_metrics()
-        return metrics | {f"model/{name}": value for name, value in self.model_metrics.items()}
+        judged = self.imagination.metrics if self.imagination else {}
+        return metrics | {f"model/{name}": value for name, value in judged.items()}
 
     def _row_metrics(self) -> Metrics:
         """Rows learned from, in all and as a share of the interval."""
@@ -162,7 +138,7 @@ class Trainer(Loop):
         return {
             "synthetic_rows": self.parts.sampler.synthetic_rows,
             "real_rows": self.parts.sampler.real_rows,
-            "gate_opened_at": self.gate_opened_at,
+            "gate_opened_at": self.imagination.gate_opened_at if self.imagination else None,
             "gate_verdict": self.gate_verdict,
         }
 
@@ -171,15 +147,15 @@ class Trainer(Loop):
         return super().state_dict() | {
             "parts": self.parts.state_dict(),
             "rows_at_log": list(self.rows_at_log),
-            "model_metrics": self.model_metrics,
-            "gate_opened_at": self.gate_opened_at,
+            "owed": list(self.owed),
+            "imagination": self.imagination.state_dict() if self.imagination else None,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict`."""
         super().load_state_dict(state)
         self.parts.load_state_dict(state["parts"])
-        synthetic, real = state["rows_at_log"]
-        self.rows_at_log = (int(synthetic), int(real))
-        self.model_metrics = {name: float(value) for name, value in state["model_metrics"].items()}
-        self.gate_opened_at = state["gate_opened_at"]
+        (synthetic, real), (before, after) = state["rows_at_log"], state["owed"]
+        self.rows_at_log, self.owed = (int(synthetic), int(real)), (int(before), int(after))
+        if self.imagination:
+            self.imagination.load_state_dict(state["imagination"])

@@ -1,6 +1,6 @@
 """The steps that an on-policy learner learns from once and then forgets."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,15 @@ from mbpo_fast.agents import Decision, PolicyBatch, PPOConfig, generalized_advan
 from mbpo_fast.data import ReplayBuffer
 from mbpo_fast.ops import Stream, random_words
 
+Gather = Callable[[NDArray[np.int64], NDArray[np.uint8]], None]
+"""Writes the stacks that the actions of ids i64 [B] were drawn on into u8 [B, S, h, w]."""
+
 
 @dataclass(frozen=True, eq=False)
 class Rollout:
-    """The M steps of a rollout that can be learned from: ids in the replay buffer, and columns [M]."""
+    """The M steps of a rollout that can be learned from: their ids, and columns [M]."""
 
+    gather: Gather
     ids: NDArray[np.int64]
     action: NDArray[np.int64]
     log_prob: NDArray[np.float32]
@@ -71,26 +75,39 @@ class RolloutStorage:
         ids = np.arange(begin, end - 1)[:, None] * self.replay.num_envs + np.arange(self.replay.num_envs)
         columns = (ids, rows["action"], self._log_prob, value, advantage, advantage + value)
         self.filled = 0
-        return Rollout(*(column[made] for column in columns))
+        return Rollout(self._gather, *(column[made] for column in columns))
 
-    def minibatches(self, rollout: Rollout, count: int, *, seed: int, step: int) -> Iterator[PolicyBatch]:
-        """One pass over a rollout in `count` parts of equal size (+-1), shuffled by (seed, step).
+    def _gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        self.replay.stacks(ids, self.stack_size, out=out)
 
-        Observations are gathered into memory that the next part overwrites.
+    def minibatches(
+        self, rollouts: Sequence[Rollout], count: int, *, seed: int, step: int
+    ) -> Iterator[PolicyBatch]:
+        """One pass over rollouts in `count` parts, shuffled by (seed, step).
+
+        Each part has its share (+-1) of every rollout. Observations are gathered into memory that the next
+        part overwrites.
         """
-        order = _shuffled(len(rollout.ids), seed, step)
-        parts = [part for part in np.array_split(order, count) if len(part)]
-        if parts and len(self._obs) < len(parts[0]):
-            self._obs = np.empty((len(parts[0]), *self._obs.shape[1:]), np.uint8)
-        for part in parts:
-            yield PolicyBatch(
-                obs=self.replay.stacks(rollout.ids[part], self.stack_size, out=self._obs[: len(part)]),
-                action=rollout.action[part],
-                log_prob=rollout.log_prob[part],
-                value=rollout.value[part],
-                advantage=rollout.advantage[part],
-                returns=rollout.returns[part],
-            )
+        orders = _shuffled([len(rollout.ids) for rollout in rollouts], seed, step)
+        shares = [np.array_split(order, count) for order in orders]
+        for part in range(count):
+            chosen = [(rollout, share[part]) for rollout, share in zip(rollouts, shares, strict=True)]
+            if any(len(rows) for _, rows in chosen):
+                yield self._batch(chosen)
+
+    def _batch(self, chosen: Sequence[tuple[Rollout, NDArray[np.int64]]]) -> PolicyBatch:
+        """The chosen rows of each rollout, one after the other."""
+        ends = np.cumsum([len(rows) for _, rows in chosen])
+        if len(self._obs) < ends[-1]:
+            self._obs = np.empty((ends[-1], *self._obs.shape[1:]), np.uint8)
+        for (rollout, rows), end in zip(chosen, ends, strict=True):
+            rollout.gather(rollout.ids[rows], self._obs[end - len(rows) : end])
+        columns = ("action", "log_prob", "value", "advantage", "returns")
+        picked = {
+            name: np.concatenate([getattr(rollout, name)[rows] for rollout, rows in chosen])
+            for name in columns
+        }
+        return PolicyBatch(obs=self._obs[: ends[-1]], **picked)
 
     def state_dict(self) -> dict[str, Any]:
         """The rollout under way, but for what the replay buffer holds."""
@@ -104,7 +121,9 @@ class RolloutStorage:
         self._value[: self.filled] = np.asarray(state["value"])
 
 
-def _shuffled(count: int, seed: int, step: int) -> NDArray[np.int64]:
-    """A permutation of 0..count-1: the order of `count` random 64-bit numbers."""
-    words = random_words(seed, Stream.MINIBATCH, step, count)
-    return np.lexsort((words[:, 1], words[:, 0]))
+def _shuffled(counts: Sequence[int], seed: int, step: int) -> list[NDArray[np.int64]]:
+    """A permutation of 0..count-1 for every count: the order of `count` random 64-bit numbers."""
+    words = random_words(seed, Stream.MINIBATCH, step, sum(counts))
+    ends = np.cumsum(counts)
+    parts = [words[end - count : end] for count, end in zip(counts, ends, strict=True)]
+    return [np.lexsort((part[:, 1], part[:, 0])) for part in parts]

@@ -53,3 +53,8 @@ def rollout_length(env_steps: int, length: int, schedule: Sequence[int] | None, 
 def longest_rollout(length: int, schedule: Sequence[int] | None) -> int:
     """The longest branch that `rollout_length` will ever ask for."""
     return length if schedule is None else schedule[3]
+
+
+def shortest_rollout(length: int, schedule: Sequence[int] | None) -> int:
+    """The shortest branch that `rollout_length` will ever ask for."""
+    return length if schedule is None else schedule[2]

@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from mbpo_fast.agents.off_policy import augmented_stacks, mixed_with_random, move_target
+from mbpo_fast.agents.acting import mixed_with_random
+from mbpo_fast.agents.off_policy import augmented_stacks, move_target
 from mbpo_fast.data import Batch
 from mbpo_fast.ops import Stream
 
@@ -28,14 +29,14 @@ def offsets(stack: torch.Tensor) -> tuple[int, int]:
 
 def test_without_padding_nothing_moves() -> None:
     rows = batch()
-    obs, next_obs = augmented_stacks(rows, 0, seed=1, step=2, device=CPU)
+    obs, next_obs = augmented_stacks((rows.obs, rows.next_obs), 0, seed=1, step=2, device=CPU)
     assert np.array_equal(obs.numpy(), rows.obs)
     assert np.array_equal(next_obs.numpy(), rows.next_obs)
 
 
 def test_each_stack_moves_as_one_by_offsets_of_its_own() -> None:
     rows = batch()
-    moved = augmented_stacks(rows, 2, seed=1, step=2, device=CPU)
+    moved = augmented_stacks((rows.obs, rows.next_obs), 2, seed=1, step=2, device=CPU)
     drawn = [offsets(stack) for stacks in moved for stack in stacks]
     assert {down for down, _ in drawn} == {right for _, right in drawn} == {-2, -1, 0, 1, 2}
     for stack, (down, right) in zip(torch.cat(moved), drawn, strict=True):
@@ -48,7 +49,9 @@ def test_each_stack_moves_as_one_by_offsets_of_its_own() -> None:
 
 def test_shifts_follow_seed_and_step_alone() -> None:
     def moved(seed: int, step: int) -> torch.Tensor:
-        return torch.cat(augmented_stacks(batch(), 2, seed=seed, step=step, device=CPU))
+        return torch.cat(
+            augmented_stacks((batch().obs, batch().next_obs), 2, seed=seed, step=step, device=CPU)
+        )
 
     assert torch.equal(moved(1, 2), moved(1, 2))
     assert not torch.equal(moved(1, 2), moved(2, 2))

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from mbpo_fast.agents import PPO, PolicyBatch, PPOConfig
-from mbpo_fast.agents.ppo import _draw, _value_loss
+from mbpo_fast.agents.acting import inverse_cumulative
+from mbpo_fast.agents.ppo import _value_loss
 from mbpo_fast.ops import Stream
 
 SIDE, ACTIONS, ROWS = 36, 4, 8
@@ -174,8 +175,8 @@ def test_a_minibatch_of_one_row_has_no_deviation_to_divide_by() -> None:
 def test_actions_are_drawn_by_the_cumulative_distribution() -> None:
     probabilities = np.array([[0.25, 0.0, 0.5, 0.25]], np.float32).repeat(6, axis=0)
     uniform = np.array([0.0, 0.2499, 0.25, 0.7499, 0.75, 1 - 2**-24], np.float32)
-    assert _draw(probabilities, uniform).tolist() == [0, 0, 2, 2, 3, 3]
-    assert _draw(probabilities * 0.9999, uniform)[-1] == 3
+    assert inverse_cumulative(probabilities, uniform).tolist() == [0, 0, 2, 2, 3, 3]
+    assert inverse_cumulative(probabilities * 0.9999, uniform)[-1] == 3
 
 
 def test_frequencies_log_probabilities_and_reproducibility() -> None:

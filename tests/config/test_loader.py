@@ -192,8 +192,8 @@ def test_the_schema_lists_every_key_with_a_description() -> None:
             "--agent.clip_range: unknown key with agent.kind ddqn (it belongs to agent.kind ppo)",
         ),
         (
-            {"agent.kind": "ppo"},
-            "--agent.kind: agent.kind ppo learns from its own steps alone: training.real_ratio must be 1",
+            {"agent.kind": "ppo", "replay.capacity": "500"},
+            "--replay.capacity: replay.capacity must hold a rollout of ppo, 528 transitions, got 500",
         ),
     ],
 )

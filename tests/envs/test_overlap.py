@@ -53,3 +53,20 @@ def test_a_step_under_way_is_waited_for(workers):
     env.step_wait()
     env.step([0, 1])
     env.close()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_lane_that_rests_goes_on_later_as_if_it_had_not_waited(workers):
+    resting, plain = start(2, workers=workers), start(1)
+    actions = np.random.default_rng(1).integers(0, 6, 40)
+    for step, action in enumerate(actions):
+        expected = plain.step([action])
+        got = resting.step([action, 0])
+        if step % 3 == 0:
+            resting.step_async([0, 0], rests=np.array([True, False]))
+            again = resting.step_wait()
+            assert np.array_equal(again[0][0], got[0][0])
+        for ours, theirs in zip(got[:4], expected[:4], strict=True):
+            assert np.array_equal(ours[0], theirs[0])
+    resting.close()
+    plain.close()

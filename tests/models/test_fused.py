@@ -19,6 +19,7 @@ from mbpo_fast.models import (
     WorldModel,
     make_rollout_engine,
 )
+from mbpo_fast.models.uncertainty import UncertaintyConfig
 from mbpo_fast.nets import QNetwork
 from mbpo_fast.nets.packing import pack_policy, pack_world
 
@@ -141,6 +142,53 @@ def test_drift_over_many_steps(horizon: int, capsys: pytest.CaptureFixture[str])
     apart = np.abs(last[0] - last[1])
     with capsys.disabled():
         print(f"\nH {horizon}: {(apart > 0).mean():.2%} of the pixels differ, mean {apart.mean():.4f} levels")
+
+
+UNCERTAIN = [
+    {"propagation": "mean"},
+    {"uncertainty": UncertaintyConfig(measure=True)},
+    {"uncertainty": UncertaintyConfig(mask_share=0.3, bonus=2.0)},
+    {"propagation": "mean", "uncertainty": UncertaintyConfig(bonus=0.5, mask_share=0.1)},
+]
+
+
+@pytest.mark.parametrize("settings", UNCERTAIN)
+@pytest.mark.parametrize("members", [3, 6])
+def test_steps_of_all_elites_equal_torch(settings: dict, members: int) -> None:
+    """With more rows than are asked about at a time."""
+    model = world(members, context=4, width=16, depth=1, outcome_width=8)
+    if "propagation" in settings:
+        frames = torch.from_numpy(contexts(300, 4))
+        _, reward_probs, end_probs = model.predict_elites(frames, torch.arange(300) % ACTIONS)
+        model.reward_threshold = float(1 - reward_probs.mean(dim=0)[:, 1].median())
+        model.end_threshold = float(end_probs.mean(dim=0).median())
+    engines = FusedRolloutEngine(seed=3, threads=2, **settings), RolloutEngine(seed=3, **settings)
+    (ours, steps), (spec, spec_steps) = (roll_out(engine, model, 300, 1) for engine in engines)
+    assert steps == spec_steps
+    # Two doubts next to each other at the mask's edge, or a reward or an end next to its threshold.
+    near = np.abs(ours["reward"] - spec["reward"])[:, 0] > CLOSE
+    for name in ("length", "terminated"):
+        near |= (ours[name] != spec[name]).reshape(300, -1).any(axis=1)
+    assert near.mean() <= 0.01
+    assert 0 < spec["terminated"][:, 0].mean() < 1
+    assert len(np.unique(spec["reward"][:, 0])) > 1
+    for name in ("action", "member"):
+        assert np.array_equal(ours[name][~near], spec[name][~near]), name
+    assert (ours["frame"] != spec["frame"])[~near].mean() <= FEW_PIXELS
+    assert engines[0].metrics.keys() == engines[1].metrics.keys()
+    for name, value in engines[1].metrics.items():
+        assert value > 0 or name == "masked_share"
+        assert abs(engines[0].metrics[name] - value) < 1e-4
+
+
+def test_masked_branches_stop_and_the_others_go_on() -> None:
+    model = world(3, context=4, width=16, depth=1, outcome_width=8)
+    model.end_threshold = 1.0
+    settings = {"uncertainty": UncertaintyConfig(mask_share=0.25)}
+    ours, _ = roll_out(FusedRolloutEngine(seed=3, **settings), model, 40, 4)
+    spec, _ = roll_out(RolloutEngine(seed=3, **settings), model, 40, 4)
+    assert np.array_equal(np.bincount(ours["length"]), np.bincount(spec["length"]))
+    assert ours["length"].max() == 4
 
 
 def test_ended_branches_stop() -> None:
@@ -282,16 +330,21 @@ def test_a_policy_of_other_actions_is_refused() -> None:
             _core.ThreadPool(1),
             contexts(2, 5),
             ring,
-            1,
-            0.0,
-            False,
-            np.array([0]),
-            0.5,
-            0.5,
-            0,
-            6,
-            7,
-            0,
+            horizon=1,
+            epsilon=0.0,
+            samples=False,
+            elites=np.array([0]),
+            mean=False,
+            measured=False,
+            changed_levels=4,
+            mask_share=0.0,
+            bonus=0.0,
+            reward_threshold=0.5,
+            end_threshold=0.5,
+            seed=0,
+            action_stream=6,
+            member_stream=7,
+            step=0,
         )
     assert ring.total == 0
 

@@ -87,7 +87,7 @@ def test_actions_equal_the_agents(name: str, epsilon: float) -> None:
     else:
         best = np.sort(values, axis=1)
         near = best[:, -1] - best[:, -2] < CLOSE * np.abs(best).max()
-    assert near.mean() < 0.02
+    assert near.mean() < 0.05
     assert len(np.unique(spec)) > 1
     assert np.array_equal(ours[~near], spec[~near])
 

@@ -176,29 +176,6 @@ def test_averaged_weights_are_judged_and_the_trained_ones_go_on() -> None:
     assert plain.learners is plain.members
 
 
-def test_outcome_shifts_are_drawn_anew_for_every_member_and_step() -> None:
-    net = model(outcome_shift=3)
-    first = net._shifts()
-    net.gradient_steps += 1
-    assert len(first) == 5
-    assert first != net._shifts()
-    assert all(-3 <= offset <= 3 for pair in first for offset in pair)
-    assert set(model(outcome_shift=0)._shifts()) == {(0, 0)}
-    assert set(model(outcome_shift=3, arch="grid")._shifts()) == {(0, 0)}
-
-
-def test_a_shift_moves_the_outcome_and_leaves_the_frame() -> None:
-    net = model()
-    with torch.no_grad():
-        net.members[0].head.weight.normal_()
-    rows = [
-        x[0] for x in ModelTrainer(net, seed=0)._batch(replay(), ModelTrainer(net, seed=0)._pools(replay()))
-    ]
-    still, moved = net.losses(net.members[0], *rows), net.losses(net.members[0], *rows, shift=(2, -3))
-    assert still["frame"] == moved["frame"]
-    assert still["reward"] != moved["reward"]
-
-
 def test_early_stop_counts_patience_and_keeps_each_members_best() -> None:
     net = model(ensemble_size=2, num_elites=1)
     stop = _EarlyStop(net, patience=2)

@@ -1,4 +1,4 @@
-"""Evaluation: whole games, a fixed number a lane, the same scores whatever the workers."""
+"""Evaluation: whole games, all of them counted, the same scores whatever the workers."""
 
 from typing import Any
 
@@ -38,56 +38,51 @@ def test_workers_do_not_change_the_scores() -> None:
     assert scores(4, 0) == scores(4, 2)
 
 
-def test_games_are_dealt_to_lanes_beforehand() -> None:
-    """Lane 0 loses at once, lane 1 plays long games: both still play half of them."""
+class Clockwork:
+    """Lane i plays games of `lengths[i]` steps and scores ten times its number."""
 
-    class Uneven:
-        num_envs = 2
+    def __init__(self, lengths: list[int], first: int = 0) -> None:
+        self.lengths, self.num_envs = np.array(lengths), len(lengths)
+        self.score = 10.0 * np.arange(first, first + len(lengths))
+        self.played = np.zeros(len(lengths), np.int64)
 
-        def reset(self, seed: int) -> Any:
-            self.t = 0
-            return np.zeros((2, 4, 4, 4), np.uint8), {}
+    def reset(self, seed: int) -> Any:
+        return np.zeros((self.num_envs, 4, 4, 4), np.uint8), {}
 
-        def step_async(self, action: Any) -> None:
-            self.t += 1
+    def step_async(self, action: Any, rests: Any) -> None:
+        self.played += ~rests
 
-        def step_wait(self) -> Any:
-            over = np.array([True, self.t % 50 == 0])
-            infos = {
-                "reset": np.zeros(2, bool),
-                "game_over": over,
-                "game_score": np.array([1.0, 100.0]),
-                "game_length": np.array([1, 50]),
-            }
-            return np.zeros((2, 4, 4, 4), np.uint8), None, None, None, infos
-
-    result = evaluate_policy(RandomPolicy(2), [Uneven()], episodes=5, seed=0, epsilon=1.0, protocol="")
-    assert result.scores == [1.0, 100.0, 1.0, 100.0, 1.0]
+    def step_wait(self) -> Any:
+        infos = {
+            "reset": np.zeros(self.num_envs, bool),
+            "game_over": self.played % self.lengths == 0,
+            "game_score": self.score,
+            "game_length": self.lengths,
+        }
+        return np.zeros((self.num_envs, 4, 4, 4), np.uint8), None, None, None, infos
 
 
-def test_lanes_in_two_groups_owe_the_same_games() -> None:
-    class Counting:
-        """Every game ends at once with its lane's number as the score."""
+def clockwork_scores(envs: list[Any], episodes: int) -> list[float]:
+    return evaluate_policy(RandomPolicy(2), envs, episodes=episodes, seed=0, epsilon=1.0, protocol="").scores
 
-        def __init__(self, first: int, num_envs: int) -> None:
-            self.first, self.num_envs, self.steps = first, num_envs, 0
 
-        def reset(self, seed: int) -> Any:
-            return np.zeros((self.num_envs, 4, 4, 4), np.uint8), {}
+def test_every_game_that_was_begun_counts_and_idle_lanes_rest() -> None:
+    """Lane 0 loses at once; the long game of lane 1, begun second, is waited for."""
+    env = Clockwork([1, 50])
+    assert clockwork_scores([env], 5) == [0.0, 10.0, 0.0, 0.0, 0.0]
+    assert env.played.tolist() == [4, 50]
 
-        def step_async(self, action: Any) -> None:
-            self.steps += 1
 
-        def step_wait(self) -> Any:
-            n = self.num_envs
-            infos = {"reset": np.zeros(n, bool), "game_over": np.ones(n, bool)}
-            infos |= {"game_score": np.arange(self.first, self.first + n), "game_length": np.ones(n, int)}
-            return np.zeros((n, 4, 4, 4), np.uint8), None, None, None, infos
+def test_lanes_of_two_groups_share_the_games() -> None:
+    halves = [Clockwork([2, 2, 2]), Clockwork([2, 4], first=3)]
+    assert clockwork_scores(halves, 8) == [0.0, 10.0, 20.0, 30.0, 40.0, 0.0, 10.0, 20.0]
+    assert [half.played.tolist() for half in halves] == [[4, 4, 4], [2, 4]]
 
-    halves = [Counting(0, 3), Counting(3, 2)]
-    result = evaluate_policy(RandomPolicy(2), halves, episodes=8, seed=0, epsilon=1.0, protocol="")
-    assert result.scores == [0.0, 1.0, 2.0, 3.0, 4.0, 0.0, 1.0, 2.0]
-    assert [half.steps for half in halves] == [2, 1], "a group that has played its games rests"
+
+def test_fewer_games_than_lanes() -> None:
+    env = Clockwork([3, 3, 3])
+    assert clockwork_scores([env], 2) == [0.0, 10.0]
+    assert env.played.tolist() == [3, 3, 0]
 
 
 def test_groups_of_lanes_draw_different_actions() -> None:

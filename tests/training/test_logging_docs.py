@@ -18,6 +18,7 @@ TINY = {
     "model.updates": "2",
     "model.check_every": "2",
     "model.uncertainty.measure": "true",
+    "agent.spr_steps": "2",
     "training.updates_per_step": "0.1",
     "evaluation.every": "150",
     "evaluation.episodes": "2",

@@ -180,7 +180,7 @@ def test_a_pass_meets_every_step_once_in_an_order_of_its_own() -> None:
     for step in (0, 0, 1):
         seen: list[int] = []
         sizes = []
-        for batch in script.storage.minibatches(rollout, 3, seed=1, step=step):
+        for batch in script.storage.minibatches([rollout], 3, seed=1, step=step):
             assert batch.obs[:, -1, 0, 0].tolist() == batch.action.tolist() == batch.value.tolist()
             sizes.append(len(batch.obs))
             seen += batch.action.tolist()

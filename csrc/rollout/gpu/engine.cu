@@ -192,6 +192,7 @@ void rollout(const LoadedNetwork& policy, const LoadedNetwork& world, const Work
                 {branches.capacity, branches.context, branches.horizon, branches.height, branches.width});
   MBPO_CHECK(policy.network.purpose() == Purpose::kValues && world.network.purpose() == Purpose::kFrames, kOp,
              "a policy of values and a world model of frames", "other purposes");
+  MBPO_CHECK(!spec.mean && !spec.uncertainty.measured, kOp, "one member a row on a GPU", "all elites asked");
   MBPO_CHECK(count <= kMaxRows && spec.elites.size() <= kMaxElites, kOp,
              text("at most ", kMaxRows, " branches and ", kMaxElites, " elites"),
              text(count, ", ", spec.elites.size()));

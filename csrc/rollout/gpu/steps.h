@@ -141,11 +141,12 @@ struct Finish {
     const int lane = block.index() * block.threads() + block.thread();
     if (lane >= *state.lanes) return;
     const float* own = logits + lane * (kRewardClasses + 1);
-    const bool ends = decide_end(own[kRewardClasses], thresholds.end);
+    const Outcome outcome = outcome_of(own);
+    const bool ends = outcome.end > thresholds.end;
     const std::int64_t branch = state.branch[lane], place = frames.place(branch);
     const std::int64_t at = place * table.horizon + frames.step;
     table.action[at] = state.action[lane];
-    table.reward[at] = decide_reward(own, thresholds.reward);
+    table.reward[at] = decide_reward(outcome, thresholds.reward);
     table.terminated[at] = ends;
     table.member[at] = static_cast<std::int16_t>(state.member[lane]);
     table.length[place] = static_cast<std::int32_t>(frames.step) + 1;

@@ -4,26 +4,27 @@ Every addition is a switch of its own: docs/algorithms/ddqn.md.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from mbpo_fast.agents.acting import mixed_with_random
 from mbpo_fast.agents.ddqn.config import DDQNConfig
 from mbpo_fast.agents.ddqn.losses import value_loss
 from mbpo_fast.agents.ddqn.resets import shrink_and_perturb
 from mbpo_fast.agents.ddqn.schedules import gamma_at, n_step_at, resets_done
-from mbpo_fast.agents.off_policy import augmented_stacks, mixed_with_random, move_target
+from mbpo_fast.agents.ddqn.self_prediction import SelfPrediction, self_prediction_loss
+from mbpo_fast.agents.learner import Learner
+from mbpo_fast.agents.off_policy import augmented_stacks, move_target
 from mbpo_fast.agents.protocol import TransitionBatch
 from mbpo_fast.nets import QNetwork
-from mbpo_fast.nets.optimizer_state import load_optimizer_state, optimizer_state
 from mbpo_fast.nets.precision import use_bf16
 from mbpo_fast.ops import Stream, random_words
 
 
-class DDQN:
+class DDQN(Learner):
     """A Q-learner over u8 stacks [B, S, h, w] and A discrete actions."""
 
     def __init__(
@@ -36,31 +37,30 @@ class DDQN:
         seed: int,
         device: torch.device | str = "cpu",
     ) -> None:
+        super().__init__(frame_shape=frame_shape, num_actions=num_actions, seed=seed, device=device)
         self.config = config
-        self.stack_size, self.frame_shape = stack_size, frame_shape
-        self.num_actions = num_actions
-        self.seed = seed
-        self.device = torch.device(device)
+        self.stack_size = stack_size
         self.online = self._network(seed)
         self.target = self._network(seed).requires_grad_(False)
         self.value_loss = value_loss(config, self.online.support, self.device)
+        self.self_prediction = self._self_prediction(seed) if config.spr_steps else None
+        predictor = list(self.self_prediction.parameters()) if self.self_prediction else []
+        self.learned = [*self.online.parameters(), *predictor]
         self.optimizer = torch.optim.AdamW(
-            self.online.parameters(),
+            self.learned,
             lr=config.learning_rate,
             eps=config.adam_eps,
             weight_decay=config.weight_decay,
             fused=True,
         )
-        self.gradient_steps = 0
         self.priorities: Tensor | None = None
 
     def _network(self, seed: int) -> QNetwork:
         """A network whose weights depend on `seed` alone."""
         config = self.config
         categorical = config.distribution == "c51"
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            net = QNetwork(
+        return self._seeded(
+            lambda: QNetwork(
                 self.stack_size,
                 self.frame_shape,
                 self.num_actions,
@@ -71,8 +71,23 @@ class DDQN:
                 width=config.width,
                 atoms=1 if config.distribution == "none" else config.atoms,
                 support=torch.linspace(config.v_min, config.v_max, config.atoms) if categorical else None,
-            )
-        return net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+            ),
+            seed,
+        )
+
+    def _self_prediction(self, seed: int) -> SelfPrediction:
+        """A transition model and predictor whose weights depend on `seed` alone."""
+        latent_shape = self.online.encoder.latent_shape
+        return self._seeded(lambda: SelfPrediction(latent_shape, self.num_actions, self.config.hidden), seed)
+
+    def _saved(self) -> dict[str, nn.Module]:
+        nets: dict[str, nn.Module] = {"online": self.online, "target": self.target}
+        return nets | ({"self_prediction": self.self_prediction} if self.self_prediction else {})
+
+    @property
+    def future_steps(self) -> int:
+        """Steps after each real row that the next update wants to see too."""
+        return self.config.spr_steps
 
     @property
     def n_step(self) -> int:
@@ -113,22 +128,25 @@ class DDQN:
 
         With prioritised replay, `priorities` f32 [B] tells afterwards how surprising each row was.
         """
-        obs, next_obs = augmented_stacks(
-            batch, self.config.random_shift, seed=self.seed, step=self.gradient_steps, device=self.device
-        )
+        obs, next_obs, *future = self._augmented(batch)
         reward, discount, weight, action = (
             torch.from_numpy(x).to(self.device)
             for x in (batch.reward, batch.discount, batch.weight, batch.action)
         )
         target = self._td_target(next_obs, reward, discount)
-        chosen = _of_action(self.online.outputs(obs), action)
+        features = self.online.features(obs)
+        chosen = _of_action(self.online.outputs_of_features(features), action)
         row_loss, surprise = self.value_loss.compare(chosen, target)
         loss = (weight * row_loss).mean()
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        grad_norm = torch.nn.utils.clip_grad_norm_(self.online.parameters(), self.config.max_grad_norm)
-        self.optimizer.step()
-        self.gradient_steps += 1
+        metrics = {"loss": loss.detach()}
+        if self.self_prediction is not None and batch.futures is not None:
+            rows = self_prediction_loss(
+                self.self_prediction, self.online, self.target, features, batch.futures, future[0]
+            )
+            spr_loss = (weight[: len(rows)] * rows).mean()
+            loss = loss + self.config.spr_weight * spr_loss
+            metrics["spr_loss"] = spr_loss.detach()
+        (grad_norm,) = self._step(loss, self.learned, max_grad_norm=self.config.max_grad_norm)
         if self.gradient_steps % self.config.target_period == 0:
             move_target(self.target.parameters(), self.online.parameters(), self.config.target_tau)
         if resets_done(self.config, self.gradient_steps) > resets_done(self.config, self.gradient_steps - 1):
@@ -137,7 +155,16 @@ class DDQN:
             # Above zero, so that every row can be drawn again.
             self.priorities = surprise + 1e-10
         q_values = self.online.expectation(chosen.detach()).mean()
-        return {"loss": loss.detach(), "q_values": q_values, "grad_norm": grad_norm}
+        return metrics | {"q_values": q_values, "grad_norm": grad_norm}
+
+    def _augmented(self, batch: TransitionBatch) -> list[Tensor]:
+        """The stacks obs and next_obs, and where futures came along theirs, step by step in one lot."""
+        lots = [batch.obs, batch.next_obs]
+        if batch.futures is not None:
+            lots.append(batch.futures.stacks.reshape(-1, *batch.obs.shape[1:]))
+        return augmented_stacks(
+            lots, self.config.random_shift, seed=self.seed, step=self.gradient_steps, device=self.device
+        )
 
     @torch.no_grad()
     def _td_target(self, next_obs: Tensor, reward: Tensor, discount: Tensor) -> Tensor:
@@ -155,26 +182,6 @@ class DDQN:
         for net in (self.online, self.target):
             shrink_and_perturb(net, fresh, self.config.reset_keep)
         self.optimizer.state.clear()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that the next update depends on, as tensors and plain numbers."""
-        return {
-            "online": self.online.state_dict(),
-            "target": self.target.state_dict(),
-            "optimizer": optimizer_state(self.optimizer),
-            "gradient_steps": self.gradient_steps,
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Inverse of `state_dict` for an agent of the same settings."""
-        self.online.load_state_dict(state["online"])
-        self.target.load_state_dict(state["target"])
-        load_optimizer_state(self.optimizer, state["optimizer"])
-        self.gradient_steps = int(state["gradient_steps"])
-
-    def policy_state_dict(self) -> dict[str, Tensor]:
-        """Weights of the network that acts: all that a frozen policy needs."""
-        return dict(self.network.state_dict())
 
     def load_policy_state_dict(self, weights: Mapping[str, Tensor]) -> None:
         """Inverse of `policy_state_dict`, to act and not to learn on; RuntimeError for other weights."""

@@ -54,6 +54,10 @@ class DDQNConfig(Settings):
     act_with_target: bool = Field(
         True, description="act and roll out with the target network, the smoother one"
     )
+    spr_steps: int = Field(
+        0, ge=0, le=32, description="steps of its own future that the encoder predicts (SPR); 0: off"
+    )
+    spr_weight: float = Field(2.0, gt=0, description="weight of that loss, which is at least -spr_steps")
     random_shift: int = Field(
         0, ge=0, le=8, description="pixels of random shift of each sampled stack; 0: off"
     )

@@ -3,51 +3,62 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mbpo_fast.nets.clock import CELL, CLOCK_LIMIT, COARSE_SCALE, ClockNet
+from mbpo_fast.nets.clock import (
+    CELL,
+    CLOCK_LIMIT,
+    COARSE_SCALE,
+    FINE_LIMIT,
+    FINE_SCALE,
+    LOGIT_LIMIT,
+    ClockNet,
+)
 from mbpo_fast.nets.packing.arrays import array_of, over_cells, shift_by_action, weights_of
-from mbpo_fast.ops.network_builder import NONE, NetworkBuilder
+from mbpo_fast.ops.network_builder import NetworkBuilder
 
 
 def pack_clock_net(net: ClockNet, builder: NetworkBuilder) -> tuple[int, int]:
     """The registers of the map of changes and of the logits of reward and end."""
-    detail = max(net.detail_frames, net.outcome_frames)
-    # `_MovementConv.movements`
-    cells = builder.frames(detail, cell=CELL, scale=2.0 / 255.0, difference_scale=4.0 / 255.0)
     past = builder.means(builder.context, cell=CELL, steps=True)
     clock = builder.clamp(builder.pool(past, "magnitude"), 0.0, CLOCK_LIMIT)
-    place = builder.constant(array_of(net.place)[0], cell=CELL)
-    x = _pack_looks(net.stem, net.memory, builder, cells, past, place)
+    seen = x = _pack_looks(net, builder, past)
     condition = _pack_condition(net.condition, builder, clock)
     for block in net.blocks:
         x = _pack_block(block, builder, x, condition)
-    head = builder.convolution(builder.relu(x), *weights_of(net.head))
-    y = _pack_looks(net.outcome_stem, net.outcome_memory, builder, cells, past, NONE)
-    return head, _pack_outcome(
-        net.outcome, builder, y, _pack_condition(net.outcome_condition, builder, clock)
-    )
+    x = builder.relu(x)
+    head = builder.convolution(x, *weights_of(net.head))
+    # `ClockNet._outcome`
+    predicted = builder.clamp(head, -LOGIT_LIMIT, LOGIT_LIMIT)
+    known = builder.concat(builder.concat(builder.relu(seen), x), predicted)
+    ticks = builder.concat(clock, builder.clamp(clock, 0.0, FINE_LIMIT))
+    scale = np.repeat(np.array([1.0, FINE_SCALE], np.float32), builder.context - 1)
+    condition = _pack_condition(net.outcome_condition, builder, ticks, scale)
+    return head, _pack_outcome(net.outcome, builder, known, condition)
 
 
-def _pack_looks(stem: Any, memory: Any, builder: NetworkBuilder, cells: int, past: int, add: int) -> int:
-    """The newest frames pixel by pixel, plus all of them as means of cells, plus `add`."""
+def _pack_looks(net: ClockNet, builder: NetworkBuilder, past: int) -> int:
+    """The newest frames pixel by pixel, plus all of them as means of cells, plus the place."""
+    # `_MovementConv.movements`
+    cells = builder.frames(net.detail_frames, cell=CELL, scale=2.0 / 255.0, difference_scale=4.0 / 255.0)
     # The means' steps are in gray levels.
-    coarse = array_of(memory.weight) * np.float32(COARSE_SCALE / 255.0)
+    coarse = array_of(net.memory.weight) * np.float32(COARSE_SCALE / 255.0)
+    place = builder.constant(array_of(net.place)[0], cell=CELL)
     zeros = np.zeros(len(coarse), np.float32)
-    remembered = builder.convolution(past, coarse, zeros, padding=memory.padding[0], add=add)
-    weight = over_cells(array_of(stem.weight), CELL)
-    older = builder.shape(cells)[2] - weight.shape[1]
-    return builder.convolution(
-        cells, weight, array_of(stem.bias), padding=stem.padding[0] // CELL, add=remembered, first=older
-    )
+    remembered = builder.convolution(past, coarse, zeros, add=place)
+    weight = over_cells(array_of(net.stem.weight), CELL)
+    return builder.convolution(cells, weight, array_of(net.stem.bias), add=remembered)
 
 
-def _pack_condition(module: Any, builder: NetworkBuilder, clock: int) -> int:
+def _pack_condition(
+    module: Any, builder: NetworkBuilder, clock: int, scale: NDArray[np.float32] | float = 1.0
+) -> int:
+    """`scale` is that of each tick."""
     weight, bias = weights_of(module.hidden)
     # The action's columns of the weight are a shift by the action.
     by_action = shift_by_action(weight[:, : module.num_actions].T)
-    return builder.linear(
-        clock, np.ascontiguousarray(weight[:, module.num_actions :]), bias, film=by_action, relu=True
-    )
+    by_tick = np.ascontiguousarray(weight[:, module.num_actions :] * np.float32(scale))
+    return builder.linear(clock, by_tick, bias, film=by_action, relu=True)
 
 
 def _pack_film(module: Any, builder: NetworkBuilder, condition: int) -> int:
@@ -63,7 +74,11 @@ def _pack_block(block: Any, builder: NetworkBuilder, x: int, condition: int) -> 
     return builder.convolution(hidden, *weights_of(block.second), padding=1, add=x)
 
 
-def _pack_outcome(net: Any, builder: NetworkBuilder, x: int, condition: int) -> int:
+def _pack_outcome(net: Any, builder: NetworkBuilder, known: int, condition: int) -> int:
+    channels = builder.shape(known)[2]
+    ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
+    x = builder.norm(known, net.known_norm.num_groups, ones, zeros)
+    x = builder.convolution(x, *weights_of(net.first), padding=1)
     film = _pack_film(net.film, builder, condition)
     x = builder.norm(x, net.norm.num_groups, *weights_of(net.norm), condition=film, relu=True)
     for conv, norm in zip(net.convs, net.norms, strict=True):

@@ -1,0 +1,114 @@
+"""A world model fitted to fresh games, half by a trained policy and half by chance, without a run of MBPO."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mbpo_fast.agents import Agent
+from mbpo_fast.config import Config, load_config, resolved_yaml
+from mbpo_fast.data import ReplayBuffer
+from mbpo_fast.errors import UsageError
+from mbpo_fast.models import ModelTrainer
+from mbpo_fast.training.build import build_env, build_model, build_replay, set_threads
+from mbpo_fast.training.checkpoint import CheckpointStore
+from mbpo_fast.training.collect import Collector
+from mbpo_fast.training.fresh_games import by_agent_and_chance
+from mbpo_fast.training.policy import CONFIG_FILE, load_policy
+from mbpo_fast.training.tensor_file import replace_text
+
+NUM_ENVS = 16
+"""Lanes that collect: half of them play by chance."""
+CURVE_FILE = "model_fit.jsonl"
+Report = Callable[[dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """`steps` agent steps of play are learned from in `updates` updates, judged every `check_every` of them.
+
+    Half of the lanes play by the agent, with `epsilon` of its actions at random, half by chance.
+    """
+
+    steps: int = 50_000
+    updates: int = 4_000
+    check_every: int = 500
+    epsilon: float = 0.05
+
+
+def fit_model(
+    path: Path, run_dir: Path, overrides: dict[str, str], options: FitOptions, report: Report
+) -> Path:
+    """Fit a world model to play of the policy at `path` and save both as a checkpoint in `run_dir`.
+
+    The settings are the policy's own but for its `model` section, which starts from the defaults;
+    `overrides` as in `load_config`. After every round the checkpoint is written anew, and the held-out
+    metrics, with `updates` and `cpu_seconds` so far, go to `CURVE_FILE` and to `report`.
+    Returns the checkpoint. UsageError where the folder is not new or no policy is found.
+    """
+    if run_dir.exists() and any(run_dir.iterdir()):
+        raise UsageError(f"{run_dir}: expected a new folder, got one that holds something")
+    policy = load_policy(path)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    replace_text(run_dir / CONFIG_FILE, resolved_yaml(_settings(policy.config, options)))
+    config = load_config([str(run_dir / CONFIG_FILE)], overrides)
+    replace_text(run_dir / CONFIG_FILE, resolved_yaml(config))
+    set_threads(config)
+    replay = _play(config, policy.agent, options)
+    model = build_model(config, policy.agent.frame_shape, policy.agent.num_actions)
+    store = CheckpointStore(run_dir / "checkpoints", keep=config.checkpoint.keep)
+    for metrics in _rounds(ModelTrainer(model, seed=config.seed), replay, options.updates):
+        parts = {"agent": policy.agent.state_dict(), "model": model.state_dict()}
+        checkpoint = store.save(len(replay), {"trainer": {"parts": parts}}, {})
+        with (run_dir / CURVE_FILE).open("a", encoding="utf-8") as curve:
+            curve.write(json.dumps(metrics) + "\n")
+        report(metrics)
+    return checkpoint
+
+
+def _settings(config: Config, options: FitOptions) -> Config:
+    """The policy's settings, with a fresh model section, room for all steps and rounds of equal length."""
+    content = config.model_dump(mode="json")
+    content["model"] = {
+        "first_updates": options.check_every,
+        "updates": options.check_every,
+        "patience": options.updates,
+    }
+    content["env"] |= {"num_envs": NUM_ENVS, "workers": 0}
+    content["replay"]["capacity"] = options.steps
+    content["training"] |= {"real_ratio": 0.5}
+    return Config.model_validate(content)
+
+
+def _play(config: Config, agent: Agent, options: FitOptions) -> ReplayBuffer:
+    """A replay buffer with `steps` agent steps at most."""
+    env = build_env(config)
+    try:
+        _, height, width = env.stack_shape
+        replay = build_replay(config, (height, width))
+        collector = Collector(env, replay, window=1)
+        collector.start(config.seed)
+        while collector.env_steps + env.num_envs <= options.steps:
+            collector.step(
+                by_agent_and_chance(
+                    agent,
+                    collector.obs,
+                    env.num_envs // 2,
+                    seed=config.seed,
+                    step=collector.iterations,
+                    epsilon=options.epsilon,
+                )
+            )
+        return replay
+    finally:
+        env.close()
+
+
+def _rounds(trainer: ModelTrainer, replay: ReplayBuffer, updates: int) -> Iterator[dict[str, float]]:
+    """Train until `updates` are made; the metrics after every round."""
+    begin, made = time.process_time(), 0
+    while made < updates:
+        metrics = trainer.fit(replay)
+        made += int(metrics["updates"])
+        yield metrics | {"updates": float(made), "cpu_seconds": time.process_time() - begin}
