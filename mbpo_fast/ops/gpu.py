@@ -115,14 +115,21 @@ def load_cuda() -> ModuleType:
 class GpuNetwork:
     """Members of one architecture on a device.
 
-    `predicts_frames`: a world model, whose first output becomes the next frame. ValueError where a row's maps
-    are too large for the shared memory of the device.
+    `predicts_frames`: a world model, whose first output becomes the next frame. `shared_limit`: bytes of a
+    block's shared memory to use, all that the device has by default; larger maps lie in its main memory.
     """
 
-    def __init__(self, packed: PackedNetwork, device: Device, *, predicts_frames: bool = False) -> None:
+    def __init__(
+        self,
+        packed: PackedNetwork,
+        device: Device,
+        *,
+        predicts_frames: bool = False,
+        shared_limit: int | None = None,
+    ) -> None:
         self.device, self.shapes = device, packed.shapes
-        module = device.module
-        self.core = module.Network(*packed.parts, predicts_frames, module.shared_memory_limit())
+        limit = device.module.shared_memory_limit() if shared_limit is None else shared_limit
+        self.core = device.module.Network(*packed.parts, predicts_frames, limit)
         self._memory = device.put(self.core.bytes)
         self.core.load(device.address(self._memory))
 
@@ -212,8 +219,8 @@ def rollout(
     """Roll B branches from `start`, u8 [B, C, h, w] on the device, into the places from `first` on.
 
     `thresholds`: of the reward and of the end. `draws`: seed, action_stream, member_stream and step. With a
-    `workspace`, see `rollout_workspace`, it only launches: nothing is allocated or copied, nobody waits, and a
-    CUDA graph may capture it; its replays repeat the draws. ValueError where a part does not fit another one.
+    `workspace`, see `rollout_workspace`, it only launches: nothing is allocated or copied, nobody waits, and
+    a CUDA graph may capture it; its replays repeat the draws. ValueError where a part does not fit.
     """
     device = world.device
     if not str(start.dtype).endswith("uint8"):

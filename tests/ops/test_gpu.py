@@ -86,11 +86,22 @@ def test_neighbours_change_no_bit(device: Device) -> None:
 
 
 @ONE_DEVICE
-def test_what_does_not_fit_is_refused(device: Device) -> None:
-    maker = Maker(0, frame=(400, 400))
-    x = maker.conv(maker.net.frames(1), 64, 3)
+@pytest.mark.parametrize("layers", NETWORKS, ids=lambda layers: layers.__name__)
+def test_maps_beyond_shared_memory_change_no_bit(layers: Callable, device: Device) -> None:
+    maker = Maker(0)
+    packed = PackedNetwork([maker.net], layers(maker))
+    inside, outside = (GpuNetwork(packed, device, shared_limit=limit) for limit in (1 << 18, 0))
+    # More rows than blocks: a block's maps are used again.
+    rows = batch(300 if layers.__name__ == "pools" else 5, 1)
+    assert all(np.array_equal(a, b) for a, b in zip(inside(*rows), outside(*rows), strict=True))
+
+
+@ONE_DEVICE
+def test_what_is_too_large_is_refused(device: Device) -> None:
+    maker = Maker(0, frame=(2000, 2000))
+    x = maker.conv(maker.net.frames(1), 16, 3)
     packed = PackedNetwork([maker.net], [maker.conv(x, 4, 3)])
-    with pytest.raises(ValueError, match=r"\[rollout\] expected maps of a row that fit into \d+ bytes"):
+    with pytest.raises(ValueError, match=r"\[rollout\] expected maps of a row of at most \d+ bytes"):
         GpuNetwork(packed, device)
 
 

@@ -17,6 +17,7 @@ constexpr const char* kOp = "rollout";
 constexpr std::int64_t kFrameBytes = 50 << 10;
 // Numbers of a linear layer up to which a row's own block multiplies them.
 constexpr std::int64_t kSmallLinear = 8192;
+constexpr std::int64_t kMostBytes = 64 << 20;  // of a row's maps at a time
 constexpr std::size_t kAbsent = static_cast<std::size_t>(-1);
 
 std::size_t index_of(std::int64_t reg) {
@@ -62,6 +63,12 @@ std::int32_t tiles_of_warp(const Map& out) {
   return best;
 }
 
+// Maps of values that were maps before: bfloat16 is enough for them, and half as large.
+bool is_copy(LayerKind kind) {
+  return kind == LayerKind::kActivation || kind == LayerKind::kConcat || kind == LayerKind::kClamp ||
+         kind == LayerKind::kMaxPool;
+}
+
 // One pass over the layers, for one member: its operations and its weights.
 class Compiler {
  public:
@@ -89,7 +96,7 @@ class Compiler {
   // What is known of a register before its layer's turn comes.
   struct Known {
     std::size_t segment = 0;
-    bool is_half = false;    // the input of a matrix product, or of a sum in place: bfloat16
+    bool is_half = false;    // the input of a matrix product, of a sum in place, or a copy: bfloat16
     bool is_folded = false;  // an activation that its readers do themselves
     std::int64_t border = 0;
     std::size_t last_reader = 0;
@@ -194,6 +201,10 @@ void Compiler::find_readers() {
     Known& from = known_[index_of(input_of(layer))];
     from.is_half = true;
     from.border = std::max(from.border, layer.padding);
+  }
+  for (std::size_t i = 0; i < layers().size(); ++i) {
+    const Shape own = shape(static_cast<std::int64_t>(i));
+    known_[i].is_half |= is_copy(layers()[i].kind) && own.height * own.width > 1;
   }
   prepare_sums();
 }
@@ -528,8 +539,8 @@ void Compiler::close_segment() {
   std::vector<Piece> pieces;
   for (const MapUse& use : maps_) pieces.push_back({bytes_of(use.map), use.first, use.last});
   const std::int64_t end = place_pieces(pieces, whole(statistics * std::int64_t{sizeof(float)}, 16));
-  MBPO_CHECK(end <= shared_limit_, kOp,
-             text("maps of a row that fit into ", shared_limit_, " bytes of shared memory"), end);
+  MBPO_CHECK(end <= kMostBytes, kOp, text("maps of a row of at most ", kMostBytes, " bytes"), end);
+  if (end > shared_limit_) program_.arena_bytes = std::max(program_.arena_bytes, end);
   for (std::size_t i = 0; i < maps_.size(); ++i) maps_[i].map.offset = narrow(pieces[i].at);
   const auto first = narrow(static_cast<std::int64_t>(program_.ops.size()));
   for (Draft& draft : drafts_) {

@@ -17,6 +17,11 @@ std::int64_t ceil_div(std::int64_t value, std::int64_t by) {
   return (value + by - 1) / by;
 }
 
+// Blocks that run at a time where maps lie in device memory: some for each multiprocessor of a large GPU.
+std::int64_t arena_blocks(std::int64_t rows) {
+  return std::min<std::int64_t>(rows, 256);
+}
+
 // Hands out a workspace, or only counts it where there is none.
 class Pieces {
  public:
@@ -54,6 +59,7 @@ struct Memory {
   StepState state;
   float *values, *logits;
   Half* kept;
+  unsigned char* arena;
 };
 
 Memory take_memory(Pieces& pieces, const Program& policy, const Program& world, std::int64_t members,
@@ -61,7 +67,9 @@ Memory take_memory(Pieces& pieces, const Program& policy, const Program& world, 
   const StepState state = take_state(pieces, rows, members);
   float* values = pieces.take<float>(rows * policy.outputs_of_row);
   float* logits = pieces.take<float>(rows * world.outputs_of_row);
-  return {state, values, logits, pieces.take<Half>(rows * std::max(policy.kept_of_row, world.kept_of_row))};
+  Half* kept = pieces.take<Half>(rows * std::max(policy.kept_of_row, world.kept_of_row));
+  const std::int64_t arena = std::max(policy.arena_bytes, world.arena_bytes);
+  return {state, values, logits, kept, pieces.take<unsigned char>(arena_blocks(rows) * arena)};
 }
 
 void check_workspace(const Workspace& workspace, std::int64_t needed) {
@@ -75,6 +83,7 @@ struct Run {
   FrameSource frames;
   float* outputs;
   Half* kept;
+  unsigned char* arena;
   std::int64_t most_rows, members;
 };
 
@@ -91,8 +100,21 @@ void run_network(const Launcher& launch, const LoadedNetwork& loaded, const Run&
              tiles * ceil_div(groups, launch.warps<LinearTiles>()),
              kRowTile * kSlabStep * std::int64_t{sizeof(Half)});
     } else {
-      launch(RowLayers{ops + stage.first, stage.count, weights, run.rows, run.frames, values}, run.most_rows,
-             stage.shared_bytes);
+      const bool in_shared = stage.shared_bytes <= loaded.network.shared_limit();
+      const std::int64_t blocks = in_shared ? run.most_rows : arena_blocks(run.most_rows);
+      const auto layers = [&](auto kernel) {
+        kernel = {ops + stage.first,
+                  stage.count,
+                  static_cast<int>(blocks),
+                  weights,
+                  run.rows,
+                  run.frames,
+                  values,
+                  run.arena,
+                  program.arena_bytes};
+        launch(kernel, blocks, in_shared ? stage.shared_bytes : 0);
+      };
+      in_shared ? layers(RowLayers<true>{}) : layers(RowLayers<false>{});
     }
   }
 }
@@ -130,7 +152,7 @@ std::int64_t shared_memory_limit() {
 
 GpuNetwork::GpuNetwork(std::shared_ptr<const Network> network, std::span<const float> numbers,
                        Purpose purpose, std::int64_t shared_limit)
-    : network_(std::move(network)), purpose_(purpose) {
+    : network_(std::move(network)), purpose_(purpose), shared_limit_(shared_limit) {
   MBPO_CHECK(numbers.size() % static_cast<std::size_t>(network_->members()) == 0, kOp,
              text("weights of ", network_->members(), " members"), numbers.size());
   if (purpose == Purpose::kFrames) cell_of_world(*network_);
@@ -153,6 +175,7 @@ std::int64_t GpuNetwork::workspace_bytes(std::int64_t rows) const {
   Pieces pieces(nullptr);
   take_state(pieces, rows, network_->members());
   pieces.take<Half>(rows * program_.kept_of_row);
+  pieces.take<unsigned char>(arena_blocks(rows) * program_.arena_bytes);
   return pieces.bytes();
 }
 
@@ -167,6 +190,7 @@ void evaluate(const LoadedNetwork& loaded, const Workspace& workspace, const std
   Pieces pieces(workspace.memory);
   StepState state = take_state(pieces, rows, members);
   Half* kept = pieces.take<Half>(rows * network.program().kept_of_row);
+  auto* arena = pieces.take<unsigned char>(arena_blocks(rows) * network.program().arena_bytes);
   const Launcher launch(stream);
   state.member = const_cast<std::int32_t*>(member);
   launch(Group{state, static_cast<std::int32_t>(rows), static_cast<std::int32_t>(members)}, 1,
@@ -175,7 +199,7 @@ void evaluate(const LoadedNetwork& loaded, const Workspace& workspace, const std
   const FrameSource frames{context, nullptr, in.context, 0, 0, 1, 0, in.height, in.width, 0};
   const Rows table{state.lanes, state.order, nullptr, member, action};
   const RowTiles tiles{state.tiles, state.tile_first, state.tile_rows, state.tile_member};
-  run_network(launch, loaded, {table, tiles, frames, out, kept, rows, members});
+  run_network(launch, loaded, {table, tiles, frames, out, kept, arena, rows, members});
 }
 
 std::int64_t rollout_workspace_bytes(const GpuNetwork& policy, const GpuNetwork& world, std::int64_t count) {
@@ -228,6 +252,7 @@ void rollout(const LoadedNetwork& policy, const LoadedNetwork& world, const Work
                  frames,
                  memory.values,
                  memory.kept,
+                 memory.arena,
                  count,
                  1});
     launch_lanes(
@@ -240,6 +265,7 @@ void rollout(const LoadedNetwork& policy, const LoadedNetwork& world, const Work
                  frames,
                  memory.logits,
                  memory.kept,
+                 memory.arena,
                  count,
                  members});
     launch_lanes(launch, Finish{state, frames, table, memory.logits, spec.thresholds}, count);

@@ -28,12 +28,14 @@ class GpuNetwork {
   const std::vector<unsigned char>& bytes() const { return bytes_; }
   std::int64_t weights_offset() const { return weights_offset_; }
   std::int64_t shared_bytes() const;
+  std::int64_t shared_limit() const { return shared_limit_; }
   // For `rows` rows of the network alone.
   std::int64_t workspace_bytes(std::int64_t rows) const;
 
  private:
   std::shared_ptr<const Network> network_;
   Purpose purpose_;
+  std::int64_t shared_limit_;
   Program program_;
   std::vector<unsigned char> bytes_;
   std::int64_t weights_offset_ = 0;

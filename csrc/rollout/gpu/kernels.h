@@ -21,31 +21,36 @@ struct RowTiles {
   }
 };
 
-// All layers from one large linear layer to the next.
+// All layers from one large linear layer to the next. A row's maps lie in shared memory, or where that is too
+// small in the block's part of `arena`, device memory that the L2 cache holds at best.
+template <bool kInShared>
 struct RowLayers {
   static constexpr int kWarps = kRowWarps;
   const Op* ops;
-  int count;
+  int count, blocks;
   Weights weights;
   Rows rows;
   FrameSource frames;
   Values values;
+  unsigned char* arena;
+  std::int64_t arena_bytes;
 
   MBPO_GPU void operator()(const Block& block, unsigned char* shared) const {
-    const int position = block.index();
-    if (position >= *rows.count) return;
-    const int lane = rows.lane(position);
-    const RowContext row{block,
-                         shared,
-                         weights.of(rows.member_of(lane)),
-                         frames,
-                         rows.branch_of(lane),
-                         rows.action_of(lane),
-                         values.kept + position * values.kept_of_row,
-                         values.outputs + lane * values.outputs_of_row};
-    for (int i = 0; i < count; ++i) {
-      run_op(row, ops[i]);
-      block.sync();
+    unsigned char* maps = kInShared ? shared : arena + block.index() * arena_bytes;
+    for (int position = block.index(); position < *rows.count; position += blocks) {
+      const int lane = rows.lane(position);
+      const RowContext row{block,
+                           maps,
+                           weights.of(rows.member_of(lane)),
+                           frames,
+                           rows.branch_of(lane),
+                           rows.action_of(lane),
+                           values.kept + position * values.kept_of_row,
+                           values.outputs + lane * values.outputs_of_row};
+      for (int i = 0; i < count; ++i) {
+        run_op(row, ops[i]);
+        block.sync();
+      }
     }
   }
 };

@@ -14,11 +14,7 @@ from mbpo_fast.nets.precision import autocast
 
 
 class SelfPrediction(nn.Module):
-<<<<<<< HEAD
-    """A transition model of the encoder's maps f32 [B, C, h, w] and a predictor of projections f32 [B, D]."""
-=======
     """A transition model of the encoder's maps [B, C, h, w], and a predictor of projections [B, D], f32."""
->>>>>>> 68eece16f1f2578fe2c11ea0ed4dbf74a0238569
 
     def __init__(self, latent_shape: tuple[int, int, int], num_actions: int, projection: int) -> None:
         super().__init__()
