@@ -59,7 +59,7 @@ def world(members: int, side: int = SIDE, **settings: Any) -> WorldModel:
         for net in model.members:
             for name, weight in net.named_parameters():
                 if name.startswith("head") or not weight.count_nonzero():
-                    weight.normal_(0, 0.1)
+                    weight.normal_(0, 0.5 if name == "head.weight" else 0.1)
                 if name.endswith("out.weight"):
                     weight.normal_(0, 1.0)  # rewards and ends differ from row to row
     model.elites = list(range(members))[::-1][: config.num_elites]
@@ -71,13 +71,23 @@ def world(members: int, side: int = SIDE, **settings: Any) -> WorldModel:
 
 
 def contexts(rows: int, context: int, side: int = SIDE) -> np.ndarray:
-    """Screens u8 [rows, context, side, side] where little moves, so that clocks tick below their limit."""
+    """Screens u8 [rows, context, side, side] where little moves, so that clocks tick below their limits."""
     rng = np.random.default_rng(rows)
     frames = np.repeat(rng.integers(0, 256, (rows, 1, side, side), np.uint8), context, axis=1)
     for row, first in itertools.product(range(rows), range(1, context)):
         y, x = rng.integers(0, side - 8, 2)
         frames[row, first:, y : y + 8, x : x + 8] += rng.integers(0, 60, (8, 8)).astype(np.uint8)
+    frames[:, context // 2 :] ^= 0xFF  # one tick beyond the limit
     return frames
+
+
+def check_logits(model: WorldModel, ours: np.ndarray, *given: torch.Tensor) -> None:
+    """Logits f32 [B, 4] of reward and end."""
+    for row, (context, action, member) in enumerate(zip(*given, strict=True)):
+        with torch.no_grad():
+            said = model.members[int(member)](context[None], action[None])
+        spec = torch.cat([said.reward_logits[0], said.end_logit]).numpy()
+        assert np.abs(ours[row] - spec).max() < CLOSE * max(1.0, np.abs(spec).max())
 
 
 def check_step(model: WorldModel, rows: int, side: int = SIDE) -> None:
@@ -87,6 +97,7 @@ def check_step(model: WorldModel, rows: int, side: int = SIDE) -> None:
     given = [torch.from_numpy(x) for x in (context, action, member)]
     frame, reward, terminated = (x.numpy() for x in model.step(*given))
     packed = pack_world(model.members, (side, side), context=context.shape[1], num_actions=ACTIONS)
+    check_logits(model, packed(context, action, member)[1][:, 0, 0], *given)
     ours = np.zeros_like(frame), np.zeros_like(reward), np.zeros_like(terminated)
     packed.core.step(
         _core.ThreadPool(2),

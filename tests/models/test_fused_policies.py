@@ -55,7 +55,7 @@ def agent(name: str, side: int) -> Any:
             if weight.ndim > 1:
                 torch.nn.init.kaiming_normal_(weight, nonlinearity="linear")
             else:
-                weight.zero_()
+                weight.normal_(0, 0.02)
     return learner
 
 
