@@ -5,21 +5,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rollout_parts import ACTIONS, POLICIES, SIDE, policy_agent
 
 from mbpo_fast import _core
-from mbpo_fast.agents import DDQN, PPO, SAC
-from mbpo_fast.agents.ddqn import DDQNConfig
-from mbpo_fast.agents.ppo import PPOConfig
-from mbpo_fast.agents.sac import SACConfig
 from mbpo_fast.data import ModelBuffer
 from mbpo_fast.models import FusedRolloutEngine, ModelConfig, WorldModel
 from mbpo_fast.nets.packing import pack_policy, samples_actions
 from mbpo_fast.ops import Stream, random_uniform
 
-ACTIONS, SIDE = 5, 36
 # Two best values, or a draw and the edge between two actions, nearer than this may fall either way.
 CLOSE = 1e-4
 
+<<<<<<< HEAD
 POLICIES: dict[str, dict[str, Any]] = {
     "plain": {"dueling": False},
     "dueling": {"dueling": True},
@@ -58,6 +55,8 @@ def agent(name: str, side: int) -> Any:
                 weight.normal_(0, 0.02)
     return learner
 
+=======
+>>>>>>> 4d9f557895606a42e6208e48e7c00653f490fec6
 
 def observations(rows: int, side: int) -> np.ndarray:
     """Stacks of large blocks, so that a random network's best action differs from state to state."""
@@ -89,7 +88,7 @@ def isa(request: pytest.FixtureRequest) -> Any:
 @pytest.mark.parametrize("side", [36, 38, 84])
 @pytest.mark.parametrize("name", POLICIES)
 def test_values_equal_torch(name: str, side: int) -> None:
-    learner = agent(name, side)
+    learner = policy_agent(name, side)
     obs = observations(5, side)
     values = pack_policy(learner.network, (side, side))(obs, *np.zeros((2, 5), np.int64))[0][:, 0, 0]
     spec = values_of(learner, obs)
@@ -118,7 +117,7 @@ def actions_of(learner: Any, obs: np.ndarray, epsilon: float) -> np.ndarray:
 @pytest.mark.parametrize("epsilon", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("name", POLICIES)
 def test_actions_equal_the_agents(name: str, epsilon: float) -> None:
-    learner, obs = agent(name, SIDE), observations(400, SIDE)
+    learner, obs = policy_agent(name, SIDE), observations(400, SIDE)
     ours = actions_of(learner, obs, epsilon)
     spec = learner.act(obs, epsilon, seed=3, stream=Stream.ROLLOUT_ACTION, step=0)
     values = values_of(learner, obs)
@@ -136,7 +135,7 @@ def test_actions_equal_the_agents(name: str, epsilon: float) -> None:
 
 @pytest.mark.parametrize("name", ["sac", "ppo"])
 def test_sampled_actions_follow_their_probabilities(name: str) -> None:
-    learner = agent(name, SIDE)
+    learner = policy_agent(name, SIDE)
     obs = np.repeat(observations(1, SIDE), 2000, axis=0)
     expected = np.exp(values_of(learner, obs[:1])[0])
     assert 0.02 < np.sort(expected)[-1] < 0.98
