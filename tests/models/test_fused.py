@@ -41,6 +41,55 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
 EVERY_ISA = pytest.mark.parametrize("isa", ["baseline", "avx2", "avx512"], indirect=True)
 
 
+<<<<<<< HEAD
+def agent(side: int = SIDE, **settings: Any) -> DDQN:
+    config = DDQNConfig(bf16=False, hidden=24, **settings)
+    return DDQN(config, stack_size=4, frame_shape=(side, side), num_actions=ACTIONS, seed=0)
+
+
+def world(members: int, side: int = SIDE, **settings: Any) -> WorldModel:
+    """Random networks that change some pixels, and reward and end some of the time."""
+    small = {"arch": "grid", "context": 8, "outcome_width": 16, "bf16": False, "fc_dim": 20}
+    config = ModelConfig(ensemble_size=members, num_elites=max(1, members - 1), **(small | settings))
+    model = WorldModel(config, frame_shape=(side, side), num_actions=ACTIONS, seed=1)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        for net in model.members:
+            for name, weight in net.named_parameters():
+                if name.startswith("head") or not weight.count_nonzero():
+                    weight.normal_(0, 0.5 if name == "head.weight" else 0.1)
+                if name.endswith("out.weight"):
+                    weight.normal_(0, 1.0)  # rewards and ends differ from row to row
+    model.elites = list(range(members))[::-1][: config.num_elites]
+    frames = torch.from_numpy(contexts(16, config.context, side))
+    said = [model.predict(frames, torch.arange(16) % ACTIONS, elite) for elite in model.elites]
+    model.reward_threshold = float(np.quantile([1 - s[1][:, 1].numpy() for s in said], 0.45))
+    model.end_threshold = float(np.quantile([s[2].numpy() for s in said], 0.75))
+    return model
+
+
+def contexts(rows: int, context: int, side: int = SIDE) -> np.ndarray:
+    """Screens u8 [rows, context, side, side] where little moves, so that clocks tick below their limits."""
+    rng = np.random.default_rng(rows)
+    frames = np.repeat(rng.integers(0, 256, (rows, 1, side, side), np.uint8), context, axis=1)
+    for row, first in itertools.product(range(rows), range(1, context)):
+        y, x = rng.integers(0, side - 8, 2)
+        frames[row, first:, y : y + 8, x : x + 8] += rng.integers(0, 60, (8, 8)).astype(np.uint8)
+    frames[:, context // 2 :] ^= 0xFF  # one tick beyond the limit
+    return frames
+
+
+def check_logits(model: WorldModel, ours: np.ndarray, *given: torch.Tensor) -> None:
+    """Logits f32 [B, 4] of reward and end."""
+    for row, (context, action, member) in enumerate(zip(*given, strict=True)):
+        with torch.no_grad():
+            said = model.members[int(member)](context[None], action[None])
+        spec = torch.cat([said.reward_logits[0], said.end_logit]).numpy()
+        assert np.abs(ours[row] - spec).max() < CLOSE * max(1.0, np.abs(spec).max())
+
+
+=======
+>>>>>>> 4d9f557895606a42e6208e48e7c00653f490fec6
 def check_step(model: WorldModel, rows: int, side: int = SIDE) -> None:
     context = contexts(rows, model.config.context, side)
     rng = np.random.default_rng(1)
@@ -48,6 +97,7 @@ def check_step(model: WorldModel, rows: int, side: int = SIDE) -> None:
     given = [torch.from_numpy(x) for x in (context, action, member)]
     frame, reward, terminated = (x.numpy() for x in model.step(*given))
     packed = pack_world(model.members, (side, side), context=context.shape[1], num_actions=ACTIONS)
+    check_logits(model, packed(context, action, member)[1][:, 0, 0], *given)
     ours = np.zeros_like(frame), np.zeros_like(reward), np.zeros_like(terminated)
     packed.core.step(
         _core.ThreadPool(2),
