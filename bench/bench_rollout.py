@@ -1,15 +1,17 @@
 """Imagined rollouts, B rows of H steps by E members on two threads, beside the same networks in torch.
 
-The peers are the best of torch's own options, tried one by one first: layout, precision, compiled or not,
-threads inside operations or members side by side. `MBPO_FAST_BENCH_THREADS` changes the number of threads,
-`MBPO_FAST_BENCH_COMPILE=0` leaves out what is compiled, which takes minutes.
+The peers take the best of torch's own options, tried one by one first on short rollouts of `torch_routed`:
+precision, layout, threads inside operations or members side by side; then the best of these compiled.
+`MBPO_FAST_BENCH_THREADS` changes the number of threads, `MBPO_FAST_BENCH_COMPILE=0` leaves out what is
+compiled, which takes some five minutes a network.
 """
 
+import dataclasses
+import functools
 import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,12 +25,16 @@ from mbpo_fast.data import ModelBuffer
 from mbpo_fast.models import FusedRolloutEngine, ModelConfig, RolloutEngine, WorldModel
 
 ROWS, HORIZON, MEMBERS, ACTIONS, SIDE = 256, 5, 5, 6, 84
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "clock": {"arch": "clock"},
+    "grid": {"arch": "grid", "context": 8, "outcome_width": 16},
+}
 THREADS = int(os.environ.get("MBPO_FAST_BENCH_THREADS", "2"))
 COMPILE = os.environ.get("MBPO_FAST_BENCH_COMPILE", "1") != "0"
 TRIAL_ROWS = 64
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Options:
     """Torch's choices."""
 
@@ -49,19 +55,14 @@ class Options:
 
 
 class Parts:
-    """A policy, an ensemble and an engine with the same weights for every choice of options."""
+    """A policy and an ensemble with the same weights for every choice of options."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, arch: str, options: Options) -> None:
         self.agent = DDQN(
             DDQNConfig(bf16=options.bf16), stack_size=4, frame_shape=(SIDE, SIDE), num_actions=ACTIONS, seed=0
         )
         config = ModelConfig(
-            arch="grid",
-            context=8,
-            outcome_width=16,
-            bf16=options.bf16,
-            ensemble_size=MEMBERS,
-            num_elites=MEMBERS,
+            bf16=options.bf16, ensemble_size=MEMBERS, num_elites=MEMBERS, **ARCHITECTURES[arch]
         )
         self.model = WorldModel(
             config,
@@ -77,7 +78,10 @@ class Parts:
             net.to(memory_format=layout)
             if options.compiled:
                 net.compile(dynamic=True)
-        self.context = config.context
+        self.context, self.options = config.context, options
+
+
+Trial = tuple[float, Options, Parts]
 
 
 class AllMembers(RolloutEngine):
@@ -115,12 +119,28 @@ def _set_heads(members: nn.ModuleList) -> None:
             net.head.bias.zero_()
 
 
-def roll_out(engine: Any, parts: Parts, rows: int, horizon: int) -> dict[str, np.ndarray]:
-    start = np.random.default_rng(0).integers(0, 256, (rows, parts.context, SIDE, SIDE), np.uint8)
-    buffer = ModelBuffer(rows, context=4, horizon=horizon)
+@functools.cache
+def _starts(rows: int, context: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (rows, context, SIDE, SIDE), np.uint8)
+
+
+def prepare(engine: Any, parts: Parts, rows: int, horizon: int) -> tuple[Any, ...]:
+    """The arguments of `roll_out`."""
+    return engine, parts, _starts(rows, parts.context), ModelBuffer(rows, context=4, horizon=horizon), horizon
+
+
+def roll_out(engine: Any, parts: Parts, start: np.ndarray, buffer: ModelBuffer, horizon: int) -> None:
+    """What is measured."""
     written = engine.run(start, parts.agent, parts.model, buffer, horizon=horizon, epsilon=0.05)
-    assert written == rows * horizon
-    return buffer.export(0, rows)
+    assert written == len(start) * horizon
+
+
+def first_step(engine: Any, parts: Parts) -> dict[str, np.ndarray]:
+    """What a short rollout wrote."""
+    arguments = prepare(engine, parts, TRIAL_ROWS, 1)
+    roll_out(*arguments)
+    buffer: ModelBuffer = arguments[3]
+    return buffer.export(0, TRIAL_ROWS)
 
 
 def _check(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray], exact: bool) -> None:
@@ -133,46 +153,56 @@ def _check(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray], exact: bo
 
 @pytest.fixture(scope="session")
 def best() -> Iterator[Callable[[str], Parts]]:
-    """The fastest options of an implementation, found by one short rollout of each."""
+    """The parts with torch's fastest options for an architecture."""
     threads = torch.get_num_threads()
     torch.set_num_threads(THREADS)
-    found: dict[str, Parts] = {}
-
-    def find(impl: str) -> Parts:
-        if impl not in found:
-            found[impl] = _fastest(impl)
-        return found[impl]
-
-    yield find
+    yield functools.cache(_fastest)
     torch.set_num_threads(threads)
 
 
-def _fastest(impl: str) -> Parts:
-    plain = Options(bf16=False, channels_last=True, compiled=False, side_by_side=False)
-    if impl == "mbpo_fast":
-        return Parts(plain)
-    spec = roll_out(ENGINES["mbpo_fast"](), Parts(plain), TRIAL_ROWS, 1)
-    timed: list[tuple[float, str, Parts]] = []
-    for flags in itertools.product((False, True), repeat=4):
-        options = Options(*flags)
-        if options.compiled and (options.side_by_side or not COMPILE):
-            continue  # a compiled network is called from one thread
-        parts = Parts(options)
-        _check(spec, roll_out(ENGINES[impl](), parts, TRIAL_ROWS, 1), exact=not options.bf16)
+def _fastest(arch: str) -> Parts:
+    plain = [Options(*flags[:2], False, flags[2]) for flags in itertools.product((False, True), repeat=3)]
+    spec = first_step(ENGINES["mbpo_fast"](), Parts(arch, plain[0]))
+    timed = [_try(arch, options, spec) for options in plain]
+    if COMPILE:
+        # The best layout of each precision; a compiled network is called from one thread.
+        for bf16 in (False, True):
+            _, options, _ = min((t for t in timed if t[1].bf16 == bf16), key=_seconds)
+            compiled = dataclasses.replace(options, compiled=True, side_by_side=False)
+            timed.append(_try(arch, compiled, spec))
+    for seconds, options, _ in sorted(timed, key=_seconds):
+        print(f"{arch}: {seconds / TRIAL_ROWS / 2 * 1e6:.0f} us a row and step: {options}")
+    return min(timed, key=_seconds)[2]
+
+
+def _seconds(trial: Trial) -> float:
+    return trial[0]
+
+
+def _try(arch: str, options: Options, spec: dict[str, np.ndarray]) -> Trial:
+    """Seconds of a short rollout, after one that compiles and is checked."""
+    parts = Parts(arch, options)
+    engine = ENGINES["torch_routed"]
+    _check(spec, first_step(engine(), parts), exact=not options.bf16)
+    times = []
+    for _ in range(2):  # batches of other sizes compile once more
+        arguments = prepare(engine(), parts, TRIAL_ROWS, 2)
         begin = time.perf_counter()
-        roll_out(ENGINES[impl](), parts, TRIAL_ROWS, 2)
-        timed.append((time.perf_counter() - begin, str(options), parts))
-    for seconds, name, _ in sorted(timed, key=lambda entry: entry[0]):
-        print(f"{impl}: {seconds / TRIAL_ROWS / 2 * 1e6:.0f} us a row and step: {name}")
-    return min(timed, key=lambda entry: entry[0])[2]
+        roll_out(*arguments)
+        times.append(time.perf_counter() - begin)
+    return min(times), options, parts
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own
 @pytest.mark.benchmark(group="ensemble_rollout")
+@pytest.mark.parametrize("arch", ARCHITECTURES)
 @pytest.mark.parametrize("impl", ENGINES)
 def test_ensemble_rollout(
-    benchmark: Any, tag: Callable[..., None], impl: str, turn: int, best: Callable[[str], Parts]
+    benchmark: Any, tag: Callable[..., None], impl: str, arch: str, turn: int, best: Callable[[str], Parts]
 ) -> None:
-    parts = best(impl)
-    tag(impl, f"B {ROWS} H {HORIZON} E {MEMBERS}, {THREADS} threads", ROWS * HORIZON)
-    benchmark.pedantic(roll_out, (ENGINES[impl](), parts, ROWS, HORIZON), rounds=2, warmup_rounds=1)
+    parts = best(arch)
+    ours, theirs = (first_step(ENGINES[name](), parts) for name in ("mbpo_fast", impl))
+    _check(ours, theirs, exact=not parts.options.bf16)
+    tag(impl, f"{arch}, B {ROWS} H {HORIZON} E {MEMBERS}, {THREADS} threads", ROWS * HORIZON)
+    fresh = functools.partial(prepare, ENGINES[impl](), parts, ROWS, HORIZON)
+    benchmark.pedantic(roll_out, setup=lambda: (fresh(), {}), rounds=2, warmup_rounds=1)

@@ -42,6 +42,19 @@ def frames_differences(m: Maker) -> list[int]:
     return [m.net.frames(5, cell=4, scale=0.01, difference_scale=0.02), m.net.frames(1, difference_scale=1.0)]
 
 
+def streamed(m: Maker) -> list[int]:
+    """Cells that one 1x1 convolution reads, and cells that something else reads too."""
+    y = m.conv(m.net.frames(5, cell=4, scale=0.01, difference_scale=0.02), 24, 1, film=m.film(24))
+    cells = m.net.frames(3, cell=2, scale=0.02)
+    weight = m.normal(7, 12, 1, 1, scale=0.1)
+    outs = [y, m.conv(m.net.frames(2, cell=4), 24, 1, add=y, relu=True), m.conv(cells, 9, 1)]
+    return [
+        *outs,
+        m.net.convolution(cells, weight, m.normal(7)),
+        m.conv(m.net.frames(4, cell=4), 8, 1, padding=1),
+    ]
+
+
 def convolutions(m: Maker) -> list[int]:
     x = m.net.frames(4, cell=2)
     outs = [x]
@@ -155,6 +168,7 @@ def late_branch(m: Maker) -> list[int]:
 NETWORKS = [
     frames_raw,
     frames_differences,
+    streamed,
     convolutions,
     residual_blocks,
     winograd_borders,

@@ -11,6 +11,7 @@ namespace {
 std::int64_t scratch_of(const Network& network, std::size_t index, std::int64_t most_rows) {
   const Layer& layer = network.layers()[index];
   const Register& own = network.registers()[index];
+  if (layer.kind == LayerKind::kMeans) return own.shape.size();
   if (network.is_winograd(index)) {
     return winograd_scratch(network.registers()[static_cast<std::size_t>(layer.input)].step);
   }
@@ -94,8 +95,10 @@ void Forward::run(const RowBlock& block, const std::function<void(std::int64_t)>
 void Forward::run_layer(std::size_t index, const RowBlock& block, std::int64_t i) {
   switch (network_.layers()[index].kind) {
     case LayerKind::kFrames:
+      if (network_.is_streamed(index)) return;
+      return cells(index, block, i, 0, network_.registers()[index].shape.height);
     case LayerKind::kMeans:
-      return frames(index, block, i);
+      return means(index, block, i);
     case LayerKind::kConvolution:
       return convolve(index, block, i);
     case LayerKind::kLinear:
@@ -119,28 +122,36 @@ void Forward::run_layer(std::size_t index, const RowBlock& block, std::int64_t i
   }
 }
 
-void Forward::frames(std::size_t index, const RowBlock& block, std::int64_t i) {
+void Forward::means(std::size_t index, const RowBlock& block, std::int64_t i) {
   const Layer& layer = network_.layers()[index];
   const NetworkInput& in = network_.input();
-  const Register& reg = network_.registers()[index];
-  const bool is_means = layer.kind == LayerKind::kMeans;
-  const std::int64_t count = layer.channels + (is_means ? layer.option : 0);
+  const Register& to = network_.registers()[index];
+  const std::int64_t count = layer.channels + layer.option;
   const std::uint8_t* context = block.frames[block.rows[static_cast<std::size_t>(i)]];
-  const std::uint8_t* newest = context + (in.context - count) * in.height * in.width;
-  if (is_means) {
-    network_.kernels().means({newest, count, in.height, in.width, layer.kernel, layer.option == 1,
-                              own(index, i), reg.line(), reg.step, cell_sums_.data()});
-    return;
-  }
-  const std::vector<float>& scale = network_.packed(block.member)[index].weight;
-  network_.kernels().cells({newest, count, in.height, in.width, layer.kernel, scale[0], scale[1],
-                            layer.option == 1, own(index, i), reg.line(), reg.step});
+  network_.kernels().means({context + (in.context - count) * in.height * in.width, count, in.height, in.width,
+                            layer.kernel, layer.option == 1, own(index, i), to.line(), to.step,
+                            cell_sums_.data(), scratch_.data()});
+}
+
+// `count` lines of cells from the `first`, at the register's beginning.
+void Forward::cells(std::size_t index, const RowBlock& block, std::int64_t i, std::int64_t first,
+                    std::int64_t count) {
+  const Layer& layer = network_.layers()[index];
+  const NetworkInput& in = network_.input();
+  const Register& to = network_.registers()[index];
+  const AlignedFloats& scale = network_.packed(block.member)[index].weight;
+  const std::int64_t frame = in.height * in.width;
+  const std::uint8_t* context = block.frames[block.rows[static_cast<std::size_t>(i)]];
+  const std::uint8_t* newest = context + (in.context - layer.channels) * frame;
+  network_.kernels().cells({newest + first * layer.kernel * in.width, layer.channels, frame,
+                            count * layer.kernel, in.width, layer.kernel, scale[0], scale[1],
+                            layer.option == 1, own(index, i), to.line(), to.step});
 }
 
 // Scales, then shifts, for the action of the block's i-th row; the bias is among the shifts.
 const float* Forward::film(std::size_t index, const RowBlock& block, std::int64_t i) const {
   const Layer& layer = network_.layers()[index];
-  const std::vector<float>& films = network_.packed(block.member)[index].film;
+  const AlignedFloats& films = network_.packed(block.member)[index].film;
   if (layer.film == kNone) return films.data();
   const std::int64_t action = block.action[block.rows[static_cast<std::size_t>(i)]];
   return films.data() + action * (static_cast<std::int64_t>(films.size()) / network_.input().actions);
@@ -174,6 +185,7 @@ void Forward::convolve(std::size_t index, const RowBlock& block, std::int64_t i)
     const MapView other = view(layer.other, i);
     epilogue.residual = other.in, epilogue.residual_line = other.in_line, epilogue.residual_step = other.step;
   }
+  if (network_.is_streamed(static_cast<std::size_t>(layer.input))) return stream(index, block, i, epilogue);
   float* out = own(index, i);
   const float* weight = network_.packed(block.member)[index].weight.data();
   if (network_.is_winograd(index)) {
@@ -185,6 +197,21 @@ void Forward::convolve(std::size_t index, const RowBlock& block, std::int64_t i)
   network_.kernels().window_sum({from, layer.stride * in.line(), layer.stride * in.step, layer.kernel,
                                  in.line(), layer.kernel * in.step, weight, out, to.line(), to.step,
                                  to.shape.height, to.shape.width, to.step, epilogue});
+}
+
+// A 1x1 convolution over cells that are made for one line at a time, and stay in the nearest cache.
+void Forward::stream(std::size_t index, const RowBlock& block, std::int64_t i, const Epilogue& epilogue) {
+  const Layer& layer = network_.layers()[index];
+  const Register &to = network_.registers()[index], &in = place(layer.input);
+  const float* weight = network_.packed(block.member)[index].weight.data();
+  Epilogue line = epilogue;
+  for (std::int64_t y = 0; y < to.shape.height; ++y) {
+    cells(static_cast<std::size_t>(layer.input), block, i, y, 1);
+    network_.kernels().window_sum({at(layer.input, i), in.line(), in.step, 1, in.line(), in.step, weight,
+                                   own(index, i) + y * to.line(), to.line(), to.step, 1, to.shape.width,
+                                   to.step, line});
+    if (line.residual) line.residual += line.residual_line;
+  }
 }
 
 // `count` rows of the block from its `first`.

@@ -39,7 +39,10 @@ class Forward {
   float* own(std::size_t layer, std::int64_t i);
   const Register& place(std::int64_t reg) const;
   void run_layer(std::size_t layer, const RowBlock& block, std::int64_t i);
-  void frames(std::size_t layer, const RowBlock& block, std::int64_t i);
+  void means(std::size_t layer, const RowBlock& block, std::int64_t i);
+  void cells(std::size_t layer, const RowBlock& block, std::int64_t i, std::int64_t first,
+             std::int64_t count);
+  void stream(std::size_t layer, const RowBlock& block, std::int64_t i, const Epilogue& epilogue);
   void convolve(std::size_t layer, const RowBlock& block, std::int64_t i);
   void linear(std::size_t layer, const RowBlock& block, std::int64_t first, std::int64_t count);
   void normalise(std::size_t layer, const RowBlock& block, std::int64_t i);
@@ -54,8 +57,8 @@ class Forward {
   const Network& network_;
   std::int64_t member_ = 0;          // of the block under way
   std::vector<std::int64_t> start_;  // of each register in memory_
-  std::vector<float> memory_;        // borders and unused channels stay zero
-  std::vector<float> scratch_, scales_;
+  AlignedFloats memory_;             // borders and unused channels stay zero
+  AlignedFloats scratch_, scales_;
   std::vector<std::int32_t> cell_sums_;
 };
 

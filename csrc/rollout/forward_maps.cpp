@@ -20,7 +20,7 @@ void Forward::map_cells(std::size_t index, const RowBlock& block, std::int64_t i
   float* out = own(index, i);
   const bool relu = layer.activation == Activation::kRelu;
   if (layer.kind == LayerKind::kClamp) {
-    const std::vector<float>& bounds = network_.packed(block.member)[index].weight;
+    const AlignedFloats& bounds = network_.packed(block.member)[index].weight;
     kernels.clamp(map, bounds[0], bounds[1], out, to.line());
   } else if (layer.kind == LayerKind::kMaxPool) {
     kernels.max_pool(
@@ -120,7 +120,7 @@ void Forward::depth_to_space(std::size_t index, std::int64_t i) {
 
 void Forward::expectation(std::size_t index, const RowBlock& block, std::int64_t i) {
   const Layer& layer = network_.layers()[index];
-  const std::vector<float>& atoms = network_.packed(block.member)[index].weight;
+  const AlignedFloats& atoms = network_.packed(block.member)[index].weight;
   const float* logits = at(layer.input, i);
   float* out = own(index, i);
   for (std::int64_t c = 0; c < layer.channels; ++c, logits += layer.option) {

@@ -59,7 +59,7 @@ inline void cells_of_frame(const FrameCells& call, const std::uint8_t* newer, co
 }
 
 void cells(const FrameCells& call) {
-  const std::int64_t frame = call.height * call.width, area = call.cell * call.cell;
+  const std::int64_t frame = call.frame, area = call.cell * call.cell;
   const std::uint8_t* newest = call.frames + (call.count - 1) * frame;
   if (!call.differences) {
     for (std::int64_t f = 0; f < call.count; ++f) {
@@ -98,29 +98,67 @@ inline void sums_of_cells(const std::uint8_t* lines, std::int64_t width, std::in
   }
 }
 
-void means(const FrameMeans& call) {
-  const std::int64_t cell = call.cell, columns = call.width / cell, rows = call.height / cell;
-  const float scale = 1.0f / static_cast<float>(cell * cell);
-  std::int32_t *newer = call.scratch, *older = newer + columns * rows;
-  for (std::int64_t f = 0; f < call.count; ++f) {
-    const std::uint8_t* frame = call.frames + f * call.height * call.width;
-    for (std::int64_t y = 0; y < rows; ++y) {
-      const std::uint8_t* lines = frame + y * cell * call.width;
-      std::int32_t* sums = newer + y * columns;
-      if (cell == 4) {
-        sums_by_four(lines, call.width, sums);
-      } else {
-        sums_of_cells(lines, call.width, cell, sums);
-      }
-      if (call.steps && f == 0) continue;
-      const std::int32_t* before = older + y * columns;
-      float* out = call.out + y * call.out_line + (call.steps ? f - 1 : f);
-      for (std::int64_t x = 0; x < columns; ++x) {
-        out[x * call.out_step] = scale * static_cast<float>(call.steps ? sums[x] - before[x] : sums[x]);
-      }
+inline void sums_of_frame(const FrameMeans& call, const std::uint8_t* frame, std::int32_t* sums) {
+  const std::int64_t columns = call.width / call.cell;
+  for (std::int64_t y = 0; y < call.height / call.cell; ++y, sums += columns) {
+    const std::uint8_t* lines = frame + y * call.cell * call.width;
+    if (call.cell == 4) {
+      sums_by_four(lines, call.width, sums);
+    } else {
+      sums_of_cells(lines, call.width, call.cell, sums);
     }
-    std::int32_t* const swapped = newer;
-    newer = older, older = swapped;
+  }
+}
+
+// Four lines of four numbers, turned.
+inline void turn_by_four(const float* in, std::int64_t in_line, float* out, std::int64_t out_line) {
+  Floats4 a[4];
+  for (int i = 0; i < 4; ++i) __builtin_memcpy(&a[i], in + i * in_line, sizeof a[i]);
+  const Floats4 low01 = __builtin_shufflevector(a[0], a[1], 0, 4, 1, 5),
+                high01 = __builtin_shufflevector(a[0], a[1], 2, 6, 3, 7),
+                low23 = __builtin_shufflevector(a[2], a[3], 0, 4, 1, 5),
+                high23 = __builtin_shufflevector(a[2], a[3], 2, 6, 3, 7);
+  const Floats4 turned[4] = {__builtin_shufflevector(low01, low23, 0, 1, 4, 5),
+                             __builtin_shufflevector(low01, low23, 2, 3, 6, 7),
+                             __builtin_shufflevector(high01, high23, 0, 1, 4, 5),
+                             __builtin_shufflevector(high01, high23, 2, 3, 6, 7)};
+  for (int i = 0; i < 4; ++i) __builtin_memcpy(out + i * out_line, &turned[i], sizeof turned[i]);
+}
+
+// in [lines, columns] to out [columns, lines]; the last four of each move back to end with it.
+inline void turn(const float* in, std::int64_t in_line, std::int64_t lines, std::int64_t columns, float* out,
+                 std::int64_t out_line) {
+  if (lines < 4 || columns < 4) {
+    for (std::int64_t i = 0; i < lines; ++i) {
+      for (std::int64_t j = 0; j < columns; ++j) out[j * out_line + i] = in[i * in_line + j];
+    }
+    return;
+  }
+  for (std::int64_t next = 0; next < lines; next += 4) {
+    const std::int64_t i = at_most(next, lines - 4);
+    for (std::int64_t after = 0; after < columns; after += 4) {
+      const std::int64_t j = at_most(after, columns - 4);
+      turn_by_four(in + i * in_line + j, in_line, out + j * out_line + i, out_line);
+    }
+  }
+}
+
+void means(const FrameMeans& call) {
+  const std::int64_t columns = call.width / call.cell, rows = call.height / call.cell;
+  const std::int64_t cells = columns * rows, channels = call.steps ? call.count - 1 : call.count;
+  const float scale = 1.0f / static_cast<float>(call.cell * call.cell);
+  for (std::int64_t f = 0; f < call.count; ++f) {
+    std::int32_t* const newer = f % 2 ? call.sums + cells : call.sums;
+    const std::int32_t* const older = f % 2 ? call.sums : call.sums + cells;
+    sums_of_frame(call, call.frames + f * call.height * call.width, newer);
+    if (call.steps && f == 0) continue;
+    float* __restrict const to = call.planes + (call.steps ? f - 1 : f) * cells;
+    for (std::int64_t i = 0; i < cells; ++i) {
+      to[i] = scale * static_cast<float>(call.steps ? newer[i] - older[i] : newer[i]);
+    }
+  }
+  for (std::int64_t y = 0; y < rows; ++y) {
+    turn(call.planes + y * columns, cells, channels, columns, call.out + y * call.out_line, call.out_step);
   }
 }
 

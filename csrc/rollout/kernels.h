@@ -56,10 +56,10 @@ constexpr std::int64_t winograd_scratch(std::int64_t in_channels) {
   return kWinogradPoints * (winograd_plane(in_channels) + winograd_plane(2 * kChannelUnit));
 }
 
-// u8 frames [frames, height, width] to cells, see LayerKind::kFrames.
+// u8 frames [count, height, width], `frame` bytes apart, to cells, see LayerKind::kFrames.
 struct FrameCells {
   const std::uint8_t* frames;
-  std::int64_t count, height, width, cell;
+  std::int64_t count, frame, height, width, cell;
   float scale, difference_scale;
   bool differences;
   float* out;
@@ -73,7 +73,8 @@ struct FrameMeans {
   bool steps;
   float* out;
   std::int64_t out_line, out_step;
-  std::int32_t* scratch;  // two numbers a cell
+  std::int32_t* sums;  // two numbers a cell
+  float* planes;       // a number for each frame of a cell
 };
 
 // The predicted change of a frame, put onto it.

@@ -119,6 +119,7 @@ void Network::place_registers(const char* op) {
     own.columns = own.shape.width + 2 * own.border;
   }
   widen_for_winograd();
+  find_streamed();
 }
 
 // Tiles may reach past the map's end.
@@ -131,6 +132,24 @@ void Network::widen_for_winograd() {
     };
     in.rows = std::max(in.rows, reach(registers_[i].shape.height));
     in.columns = std::max(in.columns, reach(registers_[i].shape.width));
+  }
+}
+
+void Network::find_streamed() {
+  streamed_.assign(layers_.size(), false);
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    const auto own = static_cast<std::int64_t>(i);
+    const bool is_output = std::find(outputs_.begin(), outputs_.end(), own) != outputs_.end();
+    bool fits = layers_[i].kind == LayerKind::kFrames && !registers_[i].kept && !is_output;
+    std::int64_t readers = 0;
+    for (const Layer& reader : layers_) {
+      if (reader.input != own && reader.other != own) continue;
+      ++readers;
+      fits &= reader.kind == LayerKind::kConvolution && reader.other != own && reader.kernel == 1 &&
+              reader.stride == 1 && reader.padding == 0;
+    }
+    streamed_[i] = fits && readers == 1;
+    if (streamed_[i]) registers_[i].rows = 1;
   }
 }
 

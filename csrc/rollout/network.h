@@ -38,6 +38,7 @@
 #include <span>
 #include <vector>
 
+#include "core/aligned.h"
 #include "core/isa.h"
 
 namespace mbpo_fast {
@@ -103,7 +104,7 @@ struct RolloutKernels;
 
 // Weights as the kernels read them.
 struct PackedLayer {
-  std::vector<float> weight, bias, film;
+  AlignedFloats weight, bias, film;
 };
 
 // E networks of one architecture. Immutable, so safe to share between threads.
@@ -130,6 +131,8 @@ class Network {
   }
   const RolloutKernels& kernels() const { return kernels_; }
   bool is_winograd(std::size_t layer) const;
+  // Cells of frames that only a 1x1 convolution reads: they are made line by line, as it asks for them.
+  bool is_streamed(std::size_t layer) const { return streamed_[layer]; }
   // Floats from a layer's packed scales to its shifts.
   std::int64_t stored_scales(std::size_t layer) const;
   // A linear layer that takes all rows of a block at once, because its weights are larger than its inputs.
@@ -138,10 +141,12 @@ class Network {
  private:
   void place_registers(const char* op);
   void widen_for_winograd();
+  void find_streamed();
 
   NetworkInput input_;
   std::vector<Layer> layers_;
   std::vector<Register> registers_;
+  std::vector<bool> streamed_;
   std::vector<std::int64_t> outputs_;
   const RolloutKernels& kernels_;
   std::vector<std::vector<PackedLayer>> packed_;  // [members][layers]

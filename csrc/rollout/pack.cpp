@@ -13,16 +13,16 @@ namespace {
 constexpr std::array<std::array<double, 3>, 5> kWeightPoints = {
     {{0.5, 0, 0}, {-0.5, -0.5, -0.5}, {-1.0 / 6, 1.0 / 6, -1.0 / 6}, {1.0 / 6, 1.0 / 3, 2.0 / 3}, {0, 0, 1}}};
 
-std::vector<float> zeros(std::int64_t count) {
-  return std::vector<float>(static_cast<std::size_t>(count));
+AlignedFloats zeros(std::int64_t count) {
+  return AlignedFloats(static_cast<std::size_t>(count));
 }
 
 // Films by action: [A or 1, (scale, shift), stored]. A sum's bias goes through the film with it.
-std::vector<float> pack_films(const Layer& layer, std::int64_t actions, std::int64_t stored,
-                              const float* weights) {
+AlignedFloats pack_films(const Layer& layer, std::int64_t actions, std::int64_t stored,
+                         const float* weights) {
   const bool has_film = layer.film != kNone, adds_bias = layer.kind != LayerKind::kNorm;
   const std::int64_t films = has_film ? actions : 1, out = layer.channels;
-  std::vector<float> packed = zeros(films * 2 * stored);
+  AlignedFloats packed = zeros(films * 2 * stored);
   for (std::int64_t a = 0; a < films; ++a) {
     for (std::int64_t c = 0; c < out; ++c) {
       const float* film = has_film ? weights + layer.film + a * out + c : nullptr;
@@ -43,9 +43,9 @@ struct Terms {
 // Blocks of output channels, each [terms, wide]. place(o, to, width) writes the terms of output channel o to
 // to[t * width].
 template <class Place>
-std::vector<float> pack_blocks(std::int64_t out, std::int64_t terms, std::int64_t wide, Place place) {
+AlignedFloats pack_blocks(std::int64_t out, std::int64_t terms, std::int64_t wide, Place place) {
   const std::int64_t stored = whole_units(out);
-  std::vector<float> packed = zeros(terms * stored);
+  AlignedFloats packed = zeros(terms * stored);
   for (std::int64_t o = 0; o < out; ++o) {
     const std::int64_t block = o / wide * wide;
     place(o, packed.data() + block * terms + o - block, std::min(wide, stored - block));
@@ -53,7 +53,7 @@ std::vector<float> pack_blocks(std::int64_t out, std::int64_t terms, std::int64_
   return packed;
 }
 
-std::vector<float> pack_windows(const Terms& in, std::int64_t out, std::int64_t block, const float* weights) {
+AlignedFloats pack_windows(const Terms& in, std::int64_t out, std::int64_t block, const float* weights) {
   const std::int64_t cells = in.lines * in.columns;
   return pack_blocks(out, cells * in.step, block, [&](std::int64_t o, float* to, std::int64_t width) {
     const float* from = weights + o * cells * in.given;
@@ -64,8 +64,7 @@ std::vector<float> pack_windows(const Terms& in, std::int64_t out, std::int64_t 
   });
 }
 
-std::vector<float> pack_winograd(const Terms& in, std::int64_t out, std::int64_t block,
-                                 const float* weights) {
+AlignedFloats pack_winograd(const Terms& in, std::int64_t out, std::int64_t block, const float* weights) {
   const std::int64_t step = in.step - in.first;
   return pack_blocks(out, kWinogradPoints * step, block, [&](std::int64_t o, float* to, std::int64_t width) {
     const float* from = weights + o * 9 * in.given;
@@ -85,8 +84,8 @@ std::vector<float> pack_winograd(const Terms& in, std::int64_t out, std::int64_t
 }
 
 // A map in its register's layout: readers find it where a layer would have written it.
-std::vector<float> pack_map(const Register& own, const float* weights) {
-  std::vector<float> packed = zeros(own.size());
+AlignedFloats pack_map(const Register& own, const float* weights) {
+  AlignedFloats packed = zeros(own.size());
   for (std::int64_t y = 0; y < own.shape.height; ++y) {
     for (std::int64_t x = 0; x < own.shape.width; ++x, weights += own.shape.channels) {
       std::copy_n(weights, own.shape.channels, packed.data() + own.start() + y * own.line() + x * own.step);
@@ -121,9 +120,9 @@ PackedLayer pack_layer(const Network& network, std::size_t index, const float* w
     case LayerKind::kNorm:
       break;
   }
-  std::vector<float> films = pack_films(layer, network.input().actions, stored, weights);
+  AlignedFloats films = pack_films(layer, network.input().actions, stored, weights);
   if (layer.kind == LayerKind::kNorm) {
-    std::vector<float> gain(own, own + out), bias(weights + layer.bias, weights + layer.bias + out);
+    AlignedFloats gain(own, own + out), bias(weights + layer.bias, weights + layer.bias + out);
     gain.resize(static_cast<std::size_t>(stored)), bias.resize(static_cast<std::size_t>(stored));
     return {std::move(gain), std::move(bias), std::move(films)};
   }

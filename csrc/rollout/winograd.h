@@ -58,12 +58,24 @@ void product_tile(const WinogradSum& call, const float* points, const float* wei
   }
 }
 
-// The products of all tiles of a group at one point; a group's end is padded, so tiles come in full blocks.
+template <int kUnits, int kPixels = kTilePixels>
+inline void product_tile_of(std::int64_t pixels, const WinogradSum& call, const float* points,
+                            const float* weight, float* out) {
+  if constexpr (kPixels > 1) {
+    if (pixels < kPixels) return product_tile_of<kUnits, kPixels - 1>(pixels, call, points, weight, out);
+  }
+  product_tile<kPixels, kUnits>(call, points, weight, out);
+}
+
+// The products of a group's `count` tiles at one point, in nearly equal parts.
 template <int kUnits>
-inline void products(const WinogradSum& call, const float* points, const float* weight, float* out) {
-  for (std::int64_t tile = 0; tile < kWinogradGroup; tile += kTilePixels) {
-    product_tile<kTilePixels, kUnits>(call, points + tile * call.in_channels, weight,
-                                      out + tile * kUnits * kChannelUnit);
+inline void products(const WinogradSum& call, std::int64_t count, const float* points, const float* weight,
+                     float* out) {
+  const std::int64_t parts = (count + kTilePixels - 1) / kTilePixels;
+  for (std::int64_t part = 0; part < parts; ++part) {
+    const std::int64_t first = count * part / parts, end = count * (part + 1) / parts;
+    product_tile_of<kUnits>(end - first, call, points + first * call.in_channels, weight,
+                            out + first * kUnits * kChannelUnit);
   }
 }
 
@@ -114,8 +126,9 @@ void winograd_sum(const WinogradSum& call) {
                              ((call.width + kWinogradTile - 1) / kWinogradTile);
   float* const points = call.scratch;
   float* const sums = points + kWinogradPoints * winograd_plane(call.in_channels);
-  for (std::int64_t first = 0; first < tiles; first += kWinogradGroup) {
-    const std::int64_t count = at_most(tiles - first, kWinogradGroup);
+  const std::int64_t groups = (tiles + kWinogradGroup - 1) / kWinogradGroup;
+  for (std::int64_t group = 0; group < groups; ++group) {
+    const std::int64_t first = tiles * group / groups, count = tiles * (group + 1) / groups - first;
     for (std::int64_t t = 0; t < count; ++t) {
       const Tile tile = tile_at(call, first + t);
       transform_patch(call, call.in + tile.y * call.in_line + tile.x * call.in_step,
@@ -123,7 +136,7 @@ void winograd_sum(const WinogradSum& call) {
     }
     const auto block = [&]<int kUnits>(std::int64_t channel, const float* weight) {
       for (std::int64_t f = 0; f < kWinogradPoints; ++f) {
-        products<kUnits>(call, points + f * winograd_plane(call.in_channels),
+        products<kUnits>(call, count, points + f * winograd_plane(call.in_channels),
                          weight + f * call.in_channels * kUnits * kChannelUnit,
                          sums + f * winograd_plane(kUnits * kChannelUnit));
       }
