@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --no-input --quiet
 SEED ?= 0
+CXX_SOURCES = $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart test test-slow learning lint format stubs docs bench sanitize clean
@@ -41,14 +42,14 @@ lint: $(VENV)/.dev ## formats, types, layers, stubs
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/clang-format --dry-run -Werror $(shell find csrc -name '*.h' -o -name '*.cpp')
+	$(BIN)/clang-format --dry-run -Werror $(CXX_SOURCES)
 	$(call write_stubs,build/stubs)
 	diff build/stubs/mbpo_fast/_core.pyi mbpo_fast/_core.pyi
 
 format: $(VENV)/.dev ## rewrite the sources in the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $(shell find csrc -name '*.h' -o -name '*.cpp')
+	$(BIN)/clang-format -i $(CXX_SOURCES)
 
 stubs: $(VENV)/.dev ## write the type stubs of the extension anew
 	$(call write_stubs,.)

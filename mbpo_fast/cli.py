@@ -128,7 +128,7 @@ def info(
 ) -> int:
     """Show what is installed, what was built and what is in use."""
     if model:
-        from mbpo_fast.training.build import describe_networks
+        from mbpo_fast.training.networks import describe_networks
 
         rows = describe_networks(load_settings(config or [DEFAULT_CONFIG], overrides))
         print_rows([tuple(rows[0]), *(tuple(str(cell) for cell in row.values()) for row in rows)])

@@ -41,3 +41,11 @@ def _global_random_state_untouched() -> Iterator[None]:
     assert all(np.array_equal(a, b) for a, b in zip(numpy, after, strict=True)), (
         "the test or the code under test drew from `numpy.random`"
     )
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest) -> object:
+    """See tests/gpu_devices.py."""
+    from gpu_devices import device_of
+
+    return device_of(request.param)

@@ -65,6 +65,10 @@ def tiny(arguments: Sequence[str]) -> list[str]:
         for option in ("--steps", "--threshold-steps", "--starts", "--num-envs"):
             arguments = _with_option(arguments, option, "30" if option != "--num-envs" else "2")
         return arguments
+    if command == "model-fit":
+        for option, value in (("--steps", "400"), ("--updates", "1"), ("--check-every", "1")):
+            arguments = _with_option(arguments, option, value)
+        return arguments
     if command == "eval":
         return _with_option(_with_option(arguments, "--episodes", "2"), "--num-envs", "2")
     return arguments

@@ -149,6 +149,8 @@ void bind_branch_ring(py::module_& module) {
       .def_property_readonly("capacity", [](const BranchRing& ring) { return ring.shape().capacity; })
       .def_property_readonly("context", [](const BranchRing& ring) { return ring.shape().context; })
       .def_property_readonly("horizon", [](const BranchRing& ring) { return ring.shape().horizon; })
+      .def_property_readonly("height", [](const BranchRing& ring) { return ring.shape().height; })
+      .def_property_readonly("width", [](const BranchRing& ring) { return ring.shape().width; })
       .def_property_readonly("size", &BranchRing::size)
       .def_property_readonly("total", &BranchRing::total)
       .def_property_readonly("num_transitions", &BranchRing::num_transitions)

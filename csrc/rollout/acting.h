@@ -2,15 +2,15 @@
 #pragma once
 
 #include "core/philox.h"
+#include "rollout/decisions.h"
 #include "rollout/runner.h"
 
 namespace mbpo_fast {
 
 struct Acting {
   std::int64_t actions;
-  float epsilon;  // share of uniform actions
-  bool samples;   // from the softmax of the values; else the best one is taken
-  DrawKey key;    // word 0: whether to explore, 1 and 2: the uniform action, 3: the drawn one
+  Choice choice;
+  DrawKey key;
 };
 
 // An action for each row; a row's draw depends on the key and its lane alone.

@@ -29,42 +29,6 @@ bool asks_for_action(const Network& network) {
                      [](const Layer& layer) { return layer.film != kNone; });
 }
 
-void check_parts(const Network& policy, const Network& world, const RolloutSpec& spec, std::int64_t count,
-                 const BranchShape& branches) {
-  const NetworkInput &seen = policy.input(), &input = world.input();
-  const auto same_frames = [](const NetworkInput& a, std::int64_t height, std::int64_t width) {
-    return a.height == height && a.width == width;
-  };
-  MBPO_CHECK(same_frames(seen, input.height, input.width) && seen.actions == input.actions, kOp,
-             text("a policy of ", frames_text(input), " frames and ", input.actions, " actions"),
-             text(frames_text(seen), ", ", seen.actions));
-  MBPO_CHECK(seen.context <= input.context, kOp,
-             text("a policy that sees at most the world model's ", input.context, " frames"), seen.context);
-  MBPO_CHECK(policy.members() == 1 && policy.outputs().size() == 1 && !asks_for_action(policy) &&
-                 policy.output_shape(0) == (Shape{1, 1, seen.actions}),
-             kOp, text("a policy of one member and one output [1,1,", seen.actions, "]"),
-             text(policy.members(), " members, ", policy.outputs().size(), " outputs, the first ",
-                  map_text(policy.output_shape(0))));
-  MBPO_CHECK(same_frames(input, branches.height, branches.width) && branches.context <= input.context, kOp,
-             text("a buffer of ", frames_text(input), " frames and a context of at most ", input.context),
-             text(branches.height, "x", branches.width, ", ", branches.context));
-  MBPO_CHECK(spec.horizon >= 1 && spec.horizon <= branches.horizon, kOp,
-             text("1 <= horizon <= the buffer's ", branches.horizon), spec.horizon);
-  MBPO_CHECK(count >= 1 && count <= branches.capacity, kOp, text("1 to ", branches.capacity, " branches"),
-             count);
-  MBPO_CHECK(spec.epsilon >= 0.0f && spec.epsilon <= 1.0f, kOp, "0 <= epsilon <= 1", spec.epsilon);
-  const Uncertainty& uncertainty = spec.uncertainty;
-  MBPO_CHECK(uncertainty.mask_share >= 0.0 && uncertainty.mask_share < 1.0, kOp, "0 <= mask_share < 1",
-             uncertainty.mask_share);
-  MBPO_CHECK(uncertainty.bonus >= 0.0f && std::isfinite(uncertainty.bonus), kOp, "bonus >= 0",
-             uncertainty.bonus);
-  MBPO_CHECK(!spec.elites.empty(), kOp, "at least one elite", "none");
-  for (const std::int64_t elite : spec.elites) {
-    MBPO_CHECK(elite >= 0 && elite < world.members(), kOp, text("elites in [0, ", world.members(), ")"),
-               elite);
-  }
-}
-
 // New branches from their real frames; the first id.
 std::int64_t begin(BranchRing& ring, const std::vector<const std::uint8_t*>& newest) {
   const std::int64_t bytes = ring.shape().context * ring.shape().height * ring.shape().width;
@@ -136,7 +100,7 @@ class Rollout {
   void act(const DrawKey& key) {
     const auto seen = rows_.newest(policy_.input().context);
     choose_actions(chooser_, {seen.data(), nullptr, only_.data(), rows_.count()},
-                   {input_.actions, spec_.epsilon, spec_.samples, key}, action_);
+                   {input_.actions, {spec_.epsilon, spec_.samples}, key}, action_);
   }
 
   void draw_members(const DrawKey& key) {
@@ -208,9 +172,45 @@ class Rollout {
 
 }  // namespace
 
+void check_rollout(const Network& policy, const Network& world, const RolloutSpec& spec, std::int64_t count,
+                   const BranchShape& branches) {
+  const NetworkInput &seen = policy.input(), &input = world.input();
+  const auto same_frames = [](const NetworkInput& a, std::int64_t height, std::int64_t width) {
+    return a.height == height && a.width == width;
+  };
+  MBPO_CHECK(same_frames(seen, input.height, input.width) && seen.actions == input.actions, kOp,
+             text("a policy of ", frames_text(input), " frames and ", input.actions, " actions"),
+             text(frames_text(seen), ", ", seen.actions));
+  MBPO_CHECK(seen.context <= input.context, kOp,
+             text("a policy that sees at most the world model's ", input.context, " frames"), seen.context);
+  MBPO_CHECK(policy.members() == 1 && policy.outputs().size() == 1 && !asks_for_action(policy) &&
+                 policy.output_shape(0) == (Shape{1, 1, seen.actions}),
+             kOp, text("a policy of one member and one output [1,1,", seen.actions, "]"),
+             text(policy.members(), " members, ", policy.outputs().size(), " outputs, the first ",
+                  map_text(policy.output_shape(0))));
+  MBPO_CHECK(same_frames(input, branches.height, branches.width) && branches.context <= input.context, kOp,
+             text("a buffer of ", frames_text(input), " frames and a context of at most ", input.context),
+             text(branches.height, "x", branches.width, ", ", branches.context));
+  MBPO_CHECK(spec.horizon >= 1 && spec.horizon <= branches.horizon, kOp,
+             text("1 <= horizon <= the buffer's ", branches.horizon), spec.horizon);
+  MBPO_CHECK(count >= 1 && count <= branches.capacity, kOp, text("1 to ", branches.capacity, " branches"),
+             count);
+  MBPO_CHECK(spec.epsilon >= 0.0f && spec.epsilon <= 1.0f, kOp, "0 <= epsilon <= 1", spec.epsilon);
+  const Uncertainty& uncertainty = spec.uncertainty;
+  MBPO_CHECK(uncertainty.mask_share >= 0.0 && uncertainty.mask_share < 1.0, kOp, "0 <= mask_share < 1",
+             uncertainty.mask_share);
+  MBPO_CHECK(uncertainty.bonus >= 0.0f && std::isfinite(uncertainty.bonus), kOp, "bonus >= 0",
+             uncertainty.bonus);
+  MBPO_CHECK(!spec.elites.empty(), kOp, "at least one elite", "none");
+  for (const std::int64_t elite : spec.elites) {
+    MBPO_CHECK(elite >= 0 && elite < world.members(), kOp, text("elites in [0, ", world.members(), ")"),
+               elite);
+  }
+}
+
 RolloutCount rollout(const Network& policy, const Network& world, ThreadPool& pool, const RolloutSpec& spec,
                      const std::uint8_t* start, std::int64_t count, BranchRing& ring) {
-  check_parts(policy, world, spec, count, ring.shape());
+  check_rollout(policy, world, spec, count, ring.shape());
   return Rollout(policy, world, pool, spec, start, count, ring).run();
 }
 

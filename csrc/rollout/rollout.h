@@ -41,6 +41,10 @@ struct RolloutSpec {
   DrawKey action, member;  // of the first step; each step after it is one further
 };
 
+// Throws std::invalid_argument, "[rollout] expected ..., got ...", where the parts do not fit one another.
+void check_rollout(const Network& policy, const Network& world, const RolloutSpec& spec, std::int64_t count,
+                   const BranchShape& branches);
+
 struct RolloutCount {
   std::int64_t transitions, steps;
   std::int64_t imagined;  // rows, the masked ones included

@@ -1,7 +1,5 @@
 #include "rollout/world.h"
 
-#include <cmath>
-
 #include "core/check.h"
 #include "rollout/kernels.h"
 
@@ -10,14 +8,14 @@ namespace mbpo_fast {
 namespace {
 
 constexpr const char* kOp = "rollout";
-constexpr std::int64_t kRewardClasses = 3;
 
 std::string map_text(const Shape& shape) {
   return text("[", shape.height, ",", shape.width, ",", shape.channels, "]");
 }
 
-// Pixels a side of a cell of the world model's map of changes.
-std::int64_t check_world(const Network& world) {
+}  // namespace
+
+std::int64_t cell_of_world(const Network& world) {
   MBPO_CHECK(world.outputs().size() == 2, kOp, "a world model with two outputs", world.outputs().size());
   const Shape& head = world.output_shape(0);
   const std::int64_t cell = world.input().height / head.height, area = cell * cell;
@@ -34,24 +32,9 @@ std::int64_t check_world(const Network& world) {
   return cell;
 }
 
-Outcome outcome_of(const float* logits) {
-  const float most = *std::max_element(logits, logits + kRewardClasses);
-  const float negative = std::exp(logits[0] - most), none = std::exp(logits[1] - most),
-              positive = std::exp(logits[2] - most);
-  const float sum = negative + none + positive;
-  return {negative / sum, none / sum, positive / sum, 1.0f / (1.0f + std::exp(-logits[kRewardClasses]))};
-}
-
-}  // namespace
-
-float decide_reward(const Outcome& outcome, float threshold) {
-  if (!(1.0f - outcome.none > threshold)) return 0.0f;
-  return outcome.positive >= outcome.negative ? 1.0f : -1.0f;
-}
-
 WorldRunner::WorldRunner(const Network& world, ThreadPool& pool, std::int64_t rows)
     : world_(world),
-      cell_(check_world(world)),
+      cell_(cell_of_world(world)),
       runner_(world, pool, rows),
       outcomes_(static_cast<std::size_t>(rows)) {}
 

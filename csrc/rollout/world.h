@@ -1,22 +1,10 @@
 // One step of a world model: what its network says, made into frames and decisions.
 #pragma once
 
+#include "rollout/decisions.h"
 #include "rollout/runner.h"
 
 namespace mbpo_fast {
-
-// A reward or an end is predicted where its probability passes these.
-struct Thresholds {
-  float reward, end;
-};
-
-// Probabilities of a negative, no and a positive reward, and of the end.
-struct Outcome {
-  float negative, none, positive, end;
-};
-
-// The reward's sign: none unless its probability passes the threshold.
-float decide_reward(const Outcome& outcome, float threshold);
 
 struct StepOut {
   std::uint8_t* frame;  // [B, h, w]
@@ -27,6 +15,9 @@ struct StepOut {
 // A network with two outputs. The first is a map of changes: of one number a pixel (cells as in
 // kDepthToSpace) it is the change in units of 255 gray levels; of two, log odds that the pixel changes at
 // all, then the change. The second is four logits: of a negative, no and a positive reward, and of the end.
+// cell_of_world: pixels a side of a cell of that map. Throws std::invalid_argument for other outputs.
+std::int64_t cell_of_world(const Network& world);
+
 class WorldRunner {
  public:
   // Throws std::invalid_argument for a network with other outputs.

@@ -1,31 +1,19 @@
 """The fused rollout: policy, ensemble and model buffer in one call of the core, without torch."""
 
-from collections.abc import Iterable
-from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import nn
 
 from mbpo_fast import _core
-from mbpo_fast.errors import UsageError
 from mbpo_fast.models.ensemble import WorldModel
 from mbpo_fast.models.losses import CHANGED_LEVELS
-from mbpo_fast.models.rollout import Engine, Propagation, RolloutEngine
+from mbpo_fast.models.rollout import Propagation
 from mbpo_fast.models.uncertainty import UncertaintyConfig
 from mbpo_fast.nets.packing import pack_policy, pack_world, samples_actions
 from mbpo_fast.ops import Stream
-from mbpo_fast.settings import Settings
-
-
-class RolloutConfig(Settings):
-    """What imagines."""
-
-    backend: Literal["auto", "cuda", "cpu", "torch"] = Field(
-        "auto", description="auto: cpu, the fused kernel, where it knows the networks, else torch"
-    )
+from mbpo_fast.ops.network import PackedNetwork
 
 
 class NetworkPolicy(Protocol):
@@ -84,15 +72,10 @@ class FusedRolloutEngine:
 
         As `RolloutEngine.run`. ValueError where a part does not fit another one.
         """
-        if not isinstance(start, np.ndarray) or start.ndim != 4:
-            got = f"{start.ndim} dimensions" if isinstance(start, np.ndarray) else type(start).__name__
-            raise ValueError(f"[rollout] expected start u8 [B, C, h, w], got {got}")
-        height, width = start.shape[2:]
+        packed_policy, packed_world = pack_parts(start, policy, model)
         written, steps, imagined, doubt = _core.rollout(
-            pack_policy(policy.network, (height, width)).core,
-            pack_world(
-                model.members, (height, width), context=start.shape[1], num_actions=policy.num_actions
-            ).core,
+            packed_policy.core,
+            packed_world.core,
             self._pool,
             start,
             buffer.ring,
@@ -118,43 +101,13 @@ class FusedRolloutEngine:
         return written
 
 
-def make_rollout_engine(
-    config: RolloutConfig,
-    policy: NetworkPolicy,
-    model: WorldModel,
-    *,
-    seed: int,
-    stack_size: int,
-    frame_shape: tuple[int, int],
-    threads: int,
-) -> Engine:
-    """The engine that the settings ask for; UsageError where it cannot run these networks."""
-    if config.backend == "cuda":
-        raise UsageError(
-            "rollout.backend: expected an engine of this build, got cuda; use cpu, torch or auto"
-        )
-    settings = model.config
-    asked: Any = {"seed": seed, "propagation": settings.propagation, "uncertainty": settings.uncertainty}
-    in_torch = partial(RolloutEngine, stack_size=stack_size, **asked)
-    if config.backend == "torch":
-        return in_torch()
-    obstacle = _obstacle(policy, [model.members[0]], frame_shape, model)
-    if config.backend == "cpu" and obstacle:
-        raise UsageError(f"rollout.backend: cpu cannot run these networks; use torch or auto: {obstacle}")
-    if obstacle:
-        return in_torch(reason=obstacle)
-    return FusedRolloutEngine(threads=threads, **asked)
-
-
-def _obstacle(
-    policy: NetworkPolicy, members: Iterable[nn.Module], frame_shape: tuple[int, int], model: WorldModel
-) -> str:
-    """Why the core cannot run these networks, or nothing."""
-    if model.device.type != "cpu":
-        return f"[rollout] expected networks in main memory, got {model.device}"
-    try:
-        pack_policy(policy.network, frame_shape)
-        pack_world(members, frame_shape, context=model.config.context, num_actions=policy.num_actions)
-    except ValueError as error:
-        return str(error)
-    return ""
+def pack_parts(
+    start: NDArray[np.uint8], policy: NetworkPolicy, model: WorldModel
+) -> tuple[PackedNetwork, PackedNetwork]:
+    """The networks of a rollout from start u8 [B, C, h, w]. ValueError where one does not fit."""
+    if not isinstance(start, np.ndarray) or start.ndim != 4:
+        got = f"{start.ndim} dimensions" if isinstance(start, np.ndarray) else type(start).__name__
+        raise ValueError(f"[rollout] expected start u8 [B, C, h, w], got {got}")
+    shape, context = (start.shape[2], start.shape[3]), start.shape[1]
+    world = pack_world(model.members, shape, context=context, num_actions=policy.num_actions)
+    return pack_policy(policy.network, shape), world

@@ -17,7 +17,7 @@ COARSE_SCALE = 8.0
 CLOCK_LIMIT = 2.0
 """Gray levels of mean change at which a tick of the clock saturates: a whole new screen is not louder."""
 FINE_LIMIT = 0.2
-"""The same for the outcome's second look at the clock: a ship that explodes moves little, then nothing does."""
+"""The same for the outcome's second look at the clock: while a ship explodes, little else moves."""
 FINE_SCALE = 10.0
 """Brings the fine ticks to the size of the others."""
 LOGIT_LIMIT = 2.0

@@ -1,5 +1,6 @@
 """What was built, and what is in use."""
 
+import importlib.util
 import os
 
 from mbpo_fast import _core
@@ -23,5 +24,5 @@ def build_info() -> dict[str, str]:
         "compiler": _core.__compiler__,
         "isa": _core.isa(),
         "isas": ", ".join(_core.isas()),
-        "cuda": "not built",
+        "cuda": "built" if importlib.util.find_spec("mbpo_fast._cuda") else "not built",
     }

@@ -12,7 +12,8 @@ from mbpo_fast.ops.network_builder import Floats, NetworkBuilder, refuse
 class PackedNetwork:
     """Members of one architecture, in the core's layout for the instruction set in use.
 
-    Immutable; safe to share between threads. `outputs`: the registers whose values come out.
+    Immutable; safe to share between threads. `outputs`: the registers whose values come out. `parts`: what
+    the core makes a network of, f32 [E, W] weights among them.
     """
 
     def __init__(self, members: Sequence[NetworkBuilder], outputs: Sequence[int]) -> None:
@@ -30,14 +31,16 @@ class PackedNetwork:
                 refuse("members of one architecture", f"another one in member {i}")
         self.context, self.frame_shape, self.actions = first.context, first.frame_shape, first.actions
         self.shapes = [first.shape(output) for output in outputs]
-        self.core = _core.Network(
+        weights = np.stack([member.weights() for member in members])
+        self.parts = (
             table,
-            np.stack([member.weights() for member in members]),
+            weights,
             first.context,
             *first.frame_shape,
             first.actions,
             np.array(outputs, np.int64),
         )
+        self.core = _core.Network(*self.parts)
 
     @property
     def members(self) -> int:

@@ -26,7 +26,7 @@ Report = Callable[[dict[str, float]], None]
 
 @dataclass(frozen=True)
 class FitOptions:
-    """`steps` agent steps of play are learned from in `updates` updates, judged every `check_every` of them.
+    """`steps` agent steps of play are learned from in rounds of `check_every` updates, `updates` at least.
 
     Half of the lanes play by the agent, with `epsilon` of its actions at random, half by chance.
     """
@@ -76,7 +76,8 @@ def _settings(config: Config, options: FitOptions) -> Config:
         "patience": options.updates,
     }
     content["env"] |= {"num_envs": NUM_ENVS, "workers": 0}
-    content["replay"]["capacity"] = options.steps
+    # Every reset has a row of its own, so that episodes of one step would need as much.
+    content["replay"]["capacity"] = 2 * options.steps
     content["training"] |= {"real_ratio": 0.5}
     return Config.model_validate(content)
 
@@ -106,7 +107,7 @@ def _play(config: Config, agent: Agent, options: FitOptions) -> ReplayBuffer:
 
 
 def _rounds(trainer: ModelTrainer, replay: ReplayBuffer, updates: int) -> Iterator[dict[str, float]]:
-    """Train until `updates` are made; the metrics after every round."""
+    """Train until `updates` are made or more; the metrics after every round."""
     begin, made = time.process_time(), 0
     while made < updates:
         metrics = trainer.fit(replay)

@@ -5,58 +5,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rollout_parts import ACTIONS, POLICIES, SIDE, policy_agent
 
 from mbpo_fast import _core
-from mbpo_fast.agents import DDQN, PPO, SAC
-from mbpo_fast.agents.ddqn import DDQNConfig
-from mbpo_fast.agents.ppo import PPOConfig
-from mbpo_fast.agents.sac import SACConfig
 from mbpo_fast.data import ModelBuffer
 from mbpo_fast.models import FusedRolloutEngine, ModelConfig, WorldModel
 from mbpo_fast.nets.packing import pack_policy, samples_actions
 from mbpo_fast.ops import Stream, random_uniform
 
-ACTIONS, SIDE = 5, 36
 # Two best values, or a draw and the edge between two actions, nearer than this may fall either way.
 CLOSE = 1e-4
-
-POLICIES: dict[str, dict[str, Any]] = {
-    "plain": {"dueling": False},
-    "dueling": {"dueling": True},
-    "c51": {"distribution": "c51", "atoms": 51, "v_min": -3.0, "v_max": 5.0},
-    "c51-plain": {"distribution": "c51", "atoms": 7, "dueling": False},
-    "quantile": {"distribution": "quantile", "atoms": 16},
-    "wide": {"width": 2.0},
-    "impala": {"encoder": "impala", "distribution": "c51", "atoms": 21},
-    "impala-narrow": {"encoder": "impala", "width": 0.5, "dueling": False},
-    "sac": {},
-    "ppo": {},
-}
-
-
-def agent(name: str, side: int) -> Any:
-    """An agent whose actions differ from state to state."""
-    shape: dict[str, Any] = {
-        "stack_size": 4,
-        "frame_shape": (side, side),
-        "num_actions": ACTIONS,
-        "seed": 0,
-    }
-    learner: Any
-    if name == "sac":
-        learner = SAC(SACConfig(bf16=False, hidden=24), **shape)
-    elif name == "ppo":
-        learner = PPO(PPOConfig(bf16=False, hidden=24), **shape)
-    else:
-        learner = DDQN(DDQNConfig(bf16=False, hidden=24, **POLICIES[name]), **shape)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(0)
-        for weight in learner.network.parameters():
-            if weight.ndim > 1:
-                torch.nn.init.kaiming_normal_(weight, nonlinearity="linear")
-            else:
-                weight.normal_(0, 0.02)
-    return learner
 
 
 def observations(rows: int, side: int) -> np.ndarray:
@@ -89,7 +47,7 @@ def isa(request: pytest.FixtureRequest) -> Any:
 @pytest.mark.parametrize("side", [36, 38, 84])
 @pytest.mark.parametrize("name", POLICIES)
 def test_values_equal_torch(name: str, side: int) -> None:
-    learner = agent(name, side)
+    learner = policy_agent(name, side)
     obs = observations(5, side)
     values = pack_policy(learner.network, (side, side))(obs, *np.zeros((2, 5), np.int64))[0][:, 0, 0]
     spec = values_of(learner, obs)
@@ -118,7 +76,7 @@ def actions_of(learner: Any, obs: np.ndarray, epsilon: float) -> np.ndarray:
 @pytest.mark.parametrize("epsilon", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("name", POLICIES)
 def test_actions_equal_the_agents(name: str, epsilon: float) -> None:
-    learner, obs = agent(name, SIDE), observations(400, SIDE)
+    learner, obs = policy_agent(name, SIDE), observations(400, SIDE)
     ours = actions_of(learner, obs, epsilon)
     spec = learner.act(obs, epsilon, seed=3, stream=Stream.ROLLOUT_ACTION, step=0)
     values = values_of(learner, obs)
@@ -136,7 +94,7 @@ def test_actions_equal_the_agents(name: str, epsilon: float) -> None:
 
 @pytest.mark.parametrize("name", ["sac", "ppo"])
 def test_sampled_actions_follow_their_probabilities(name: str) -> None:
-    learner = agent(name, SIDE)
+    learner = policy_agent(name, SIDE)
     obs = np.repeat(observations(1, SIDE), 2000, axis=0)
     expected = np.exp(values_of(learner, obs[:1])[0])
     assert 0.02 < np.sort(expected)[-1] < 0.98

@@ -176,6 +176,55 @@ def test_averaged_weights_are_judged_and_the_trained_ones_go_on() -> None:
     assert plain.learners is plain.members
 
 
+def test_dropout_is_drawn_anew_for_every_member_and_step() -> None:
+    net = model(outcome_dropout=0.25, outcome_width=32)
+    first = torch.stack(net._dropout(64))
+    assert first.shape == (5, 64, 32)
+    assert first.unique().tolist() == pytest.approx([0.0, 1 / 0.75])
+    assert float((first == 0).float().mean()) == pytest.approx(0.25, abs=0.03)
+    assert not torch.equal(first[0], first[1])
+    assert torch.equal(first, torch.stack(net._dropout(64))), "by number: a resumed run draws the same"
+    net.gradient_steps += 1
+    assert not torch.equal(first, torch.stack(net._dropout(64)))
+    assert model(outcome_dropout=0)._dropout(8) == [None] * 5
+    assert model(arch="grid")._dropout(8) == [None] * 5
+
+
+def test_dropout_leaves_out_the_outcomes_channels_and_no_pixels() -> None:
+    net = model()
+    member = net.members[0]
+    with torch.no_grad():
+        member.head.weight.normal_()
+    trainer = ModelTrainer(net, seed=0)
+    rows = [x[0] for x in trainer._batch(replay(), trainer._pools(replay()))]
+    keep = torch.ones(8, 8)
+    keep[:, 3] = 0.0
+    plain, dropped = net.losses(member, *rows), net.losses(member, *rows, keep=keep)
+    with torch.no_grad():
+        member.outcome.out.weight[:, 3] = 0.0
+    assert plain["frame"] == dropped["frame"]
+    assert plain["reward"] != dropped["reward"]
+    assert net.losses(member, *rows)["reward"] == dropped["reward"]
+
+
+def test_thresholds_are_those_of_the_best_f1_on_training_rows() -> None:
+    spy = Spy(replay())
+    net = model()
+
+    def say(_context: torch.Tensor, _action: torch.Tensor, _member: int) -> tuple[torch.Tensor, ...]:
+        reward, end = spy.buffer.outcomes(spy.gathered[-1])
+        rewarded = 0.2 + 0.3 * torch.from_numpy(reward != 0).float()
+        probs = torch.stack([torch.zeros_like(rewarded), 1.0 - rewarded, rewarded], dim=1)
+        return torch.zeros(len(reward), SIDE, SIDE), probs, 0.1 + 0.7 * torch.from_numpy(end).float()
+
+    net.predict = say  # type: ignore[method-assign]
+    ModelTrainer(net, seed=0)._calibrate(spy)
+    assert net.reward_threshold == pytest.approx(0.35)
+    assert net.end_threshold == pytest.approx(0.45)
+    training = spy.buffer.valid_ids(1, context=4, split="train")
+    assert set(spy.gathered[0].tolist()) <= set(training.tolist())
+
+
 def test_early_stop_counts_patience_and_keeps_each_members_best() -> None:
     net = model(ensemble_size=2, num_elites=1)
     stop = _EarlyStop(net, patience=2)

@@ -1,5 +1,7 @@
 """World-model networks: they see all that they are given and start as a copy."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -85,6 +87,40 @@ def test_the_clock_alone_moves_every_cell_and_only_through_its_own_path() -> Non
     felt = (net(other, action).delta - net(context, action).delta).abs()
     assert felt[:, far, far].max() == 0
     assert felt[:, near, near].max() > 1e-5, "the coarse memory is local"
+
+
+def test_the_outcome_learns_from_the_pixels_part_and_does_not_teach_it() -> None:
+    net = member("clock")
+    assert isinstance(net, ClockNet)
+    said = net(*inputs())
+    (said.reward_logits.sum() + said.end_logit.sum()).backward()
+    taught = {name for name, parameter in net.named_parameters() if parameter.grad is not None}
+    assert taught == {name for name, _ in net.named_parameters() if name.startswith("outcome")}
+    before = net(*inputs()).reward_logits
+    for part in (net.stem, net.memory, net.head, net.blocks[1].second):
+        other = copy.deepcopy(net)
+        with torch.no_grad():
+            weight = other.get_parameter(f"{_name_of(net, part)}.weight")
+            weight.add_(0.1 * torch.randn_like(weight))
+        assert (other(*inputs()).reward_logits - before).abs().max() > 1e-5
+
+
+def _name_of(net: torch.nn.Module, part: torch.nn.Module) -> str:
+    return next(name for name, module in net.named_modules() if module is part)
+
+
+def test_the_outcome_hears_quiet_ticks_of_the_clock_louder() -> None:
+    net = member("clock")
+    heard: list[torch.Tensor] = []
+    net.outcome_condition.register_forward_hook(lambda _, given, __: heard.append(given[0]))
+    still = torch.zeros(1, CONTEXT, 36, 36, dtype=torch.uint8)
+    one, many = still.clone(), still.clone()
+    one[:, -1, :4, :4] = 81 // 9  # the mean of one cell in 81: a ninth of a level
+    many[:, -1] = 200
+    for context in (one, many):
+        net(context, torch.zeros(1, dtype=torch.int64))
+    assert heard[0][0].tolist() == pytest.approx([0, 0, 0, 1 / 9, 0, 0, 0, 10 / 9], abs=1e-5)
+    assert heard[1][0].tolist() == pytest.approx([0, 0, 0, 2, 0, 0, 0, 2], abs=1e-5)
 
 
 def test_the_movement_stem_is_a_convolution_over_differences() -> None:

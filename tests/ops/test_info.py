@@ -19,7 +19,7 @@ def test_build_info_tells_the_version_and_what_runs():
     assert info["version"] == version("mbpo_fast")
     assert info["isa"] in info["isas"].split(", ")
     assert info["isas"].split(", ")[0] == "baseline"
-    assert info["cuda"] == "not built"
+    assert info["cuda"] in ("built", "not built")
     assert info["compiler"].startswith(("gcc ", "clang "))
 
 

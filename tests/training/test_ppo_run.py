@@ -8,8 +8,9 @@ import pytest
 import mbpo_fast
 from mbpo_fast.agents import PPO
 from mbpo_fast.config import load_config
-from mbpo_fast.training.build import build, describe_networks
+from mbpo_fast.training.build import build
 from mbpo_fast.training.dry_run import describe_run
+from mbpo_fast.training.networks import describe_networks
 from mbpo_fast.training.policy import load_policy
 from mbpo_fast.training.run import train
 

@@ -20,7 +20,7 @@ ATARI = [
 PPO = [
     "--config", "ppo", "--env.id", "Catch", "--threads", "1", "--agent.hidden", "32",
     "--agent.rollout_steps", "32", "--training.total_steps", "6000", "--evaluation.final_episodes", "20",
-    "--log.every", "100",
+    "--log.every", "100", "--video.every", "0", "--video.final", "false",
 ]  # fmt: skip
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 

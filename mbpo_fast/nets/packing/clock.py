@@ -46,8 +46,8 @@ def _pack_looks(net: ClockNet, builder: NetworkBuilder, past: int) -> int:
     place = builder.constant(array_of(net.place)[0], cell=CELL)
     zeros = np.zeros(len(coarse), np.float32)
     remembered = builder.convolution(past, coarse, zeros, add=place)
-    weight = over_cells(array_of(net.stem.weight), CELL)
-    return builder.convolution(cells, weight, array_of(net.stem.bias), add=remembered)
+    weight, bias = weights_of(net.stem)
+    return builder.convolution(cells, over_cells(weight, CELL), bias, add=remembered)
 
 
 def _pack_condition(

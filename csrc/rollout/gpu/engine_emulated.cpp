@@ -1,0 +1,2 @@
+// The same kernels on a processor, for tests (core/gpu.h says how).
+#include "rollout/gpu/engine.cu"  // NOLINT

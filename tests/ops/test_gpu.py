@@ -1,0 +1,131 @@
+"""Layer lists on a GPU, and in its emulation, beside their NumPy spec; no torch here, for the sanitizers."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from gpu_devices import EVERY_DEVICE, ONE_DEVICE
+from layer_lists import ACTIONS, NETWORKS, Maker, batch
+
+from mbpo_fast.ops.gpu import Device, GpuNetwork
+from mbpo_fast.ops.network import PackedNetwork
+from mbpo_fast.ops.reference_network import run_network
+
+# bfloat16 rounds to 2**-9 of a number, once a layer for maps and for weights.
+BF16 = 1e-2
+
+
+def check(makers: list[Maker], outputs: list[int], device: Device, rows: int) -> None:
+    network = GpuNetwork(PackedNetwork([maker.net for maker in makers], outputs), device)
+    context, action, member = batch(rows, len(makers))
+    ours = network(context, action, member)
+    for m, maker in enumerate(makers):
+        drawn = member == m
+        if not drawn.any():
+            continue
+        spec = run_network(maker.net.table(), maker.net.weights(), context[drawn], action[drawn], ACTIONS)
+        for register, values in zip(outputs, ours, strict=True):
+            apart = np.linalg.norm(values[drawn] - spec[register])
+            assert apart <= BF16 * np.linalg.norm(spec[register]), register
+
+
+@EVERY_DEVICE
+@pytest.mark.parametrize("layers", NETWORKS, ids=lambda layers: layers.__name__)
+@pytest.mark.parametrize(("rows", "members"), [(1, 1), (7, 2), (19, 5)])
+def test_layers_equal_their_spec(layers: Callable, rows: int, members: int, device: Device) -> None:
+    makers = [Maker(seed) for seed in range(members)]
+    check(makers, [layers(maker) for maker in makers][-1], device, rows)
+
+
+def large_linear_layers(maker: Maker) -> list[int]:
+    x = maker.conv(maker.net.frames(4, cell=4), 33, 3, relu=True)  # 3 * 5 * 33 numbers: no multiple of 16
+    wide = maker.linear(x, 130, film=maker.film(130), relu=True)
+    return [
+        wide,
+        maker.linear(wide, 129),
+        maker.conv(maker.net.constant(maker.normal(16, 5, 7), cell=4), 4, 1),
+    ]
+
+
+@EVERY_DEVICE
+@pytest.mark.parametrize(("rows", "members"), [(64, 1), (65, 1), (150, 2), (3, 7)])
+def test_tiles_of_rows(rows: int, members: int, device: Device) -> None:
+    makers = [Maker(seed) for seed in range(members)]
+    check(makers, [large_linear_layers(maker) for maker in makers][-1], device, rows)
+
+
+@EVERY_DEVICE
+def test_depths_beyond_one_slab(device: Device) -> None:
+    maker = Maker(0)
+    check([maker], [maker.linear(maker.net.frames(4), 40)], device, 5)
+
+
+@ONE_DEVICE
+def test_pixels_lose_nothing(device: Device) -> None:
+    """Weights of pixels have 16 bits, pixels and their steps are exact: nearly equal frames do not drown."""
+    maker = Maker(0, context=3)
+    steps = maker.conv(maker.net.frames(3, cell=4, scale=0.01, difference_scale=0.02), 24, 1)
+    raw = maker.conv(maker.net.frames(3, cell=4), 24, 3, padding=1)
+    network = GpuNetwork(PackedNetwork([maker.net], [steps, raw]), device)
+    context, action, member = batch(3, 1, context=3)
+    spec = run_network(maker.net.table(), maker.net.weights(), context, action, ACTIONS)
+    for register, values in zip([steps, raw], network(context, action, member), strict=True):
+        assert np.abs(values - spec[register]).max() < 3e-5 * np.abs(spec[register]).max()
+
+
+@ONE_DEVICE
+def test_neighbours_change_no_bit(device: Device) -> None:
+    makers = [Maker(seed) for seed in range(3)]
+    outputs = [large_linear_layers(maker) for maker in makers][-1]
+    network = GpuNetwork(PackedNetwork([maker.net for maker in makers], outputs), device)
+    rows = batch(80, 3)
+    together = network(*rows)
+    for i in (0, 41, 79):
+        alone = network(*(x[i : i + 1] for x in rows))
+        assert all(np.array_equal(a[i], b[0]) for a, b in zip(together, alone, strict=True))
+
+
+@ONE_DEVICE
+@pytest.mark.parametrize("layers", NETWORKS, ids=lambda layers: layers.__name__)
+def test_maps_beyond_shared_memory_change_no_bit(layers: Callable, device: Device) -> None:
+    maker = Maker(0)
+    packed = PackedNetwork([maker.net], layers(maker))
+    inside, outside = (GpuNetwork(packed, device, shared_limit=limit) for limit in (1 << 18, 0))
+    # More rows than blocks: a block's maps are used again.
+    rows = batch(300 if layers.__name__ == "pools" else 5, 1)
+    assert all(np.array_equal(a, b) for a, b in zip(inside(*rows), outside(*rows), strict=True))
+
+
+@ONE_DEVICE
+def test_what_is_too_large_is_refused(device: Device) -> None:
+    maker = Maker(0, frame=(2000, 2000))
+    x = maker.conv(maker.net.frames(1), 16, 3)
+    packed = PackedNetwork([maker.net], [maker.conv(x, 4, 3)])
+    with pytest.raises(ValueError, match=r"\[rollout\] expected maps of a row of at most \d+ bytes"):
+        GpuNetwork(packed, device)
+
+
+@ONE_DEVICE
+def test_a_workspace_too_small_is_refused(device: Device) -> None:
+    maker = Maker(0)
+    network = GpuNetwork(PackedNetwork([maker.net], [maker.linear(maker.net.frames(1), 40)]), device)
+    needed = network.core.workspace_bytes(9)
+    with pytest.raises(ValueError, match=rf"a workspace of {needed} bytes, got {needed - 1}"):
+        network.core.evaluate(0, needed - 1, 0, 0, 0, 9, 0, device.stream)
+    assert network.core.workspace_bytes(10_000) < 10_000 * (20 * 28 * 2 + 200)
+
+
+@ONE_DEVICE
+def test_a_network_that_is_not_loaded_is_refused(device: Device) -> None:
+    maker = Maker(0)
+    packed = PackedNetwork([maker.net], [maker.net.frames(1)])
+    core = device.module.Network(*packed.parts, False, device.module.shared_memory_limit())
+    with pytest.raises(ValueError, match="whose bytes are on the device"):
+        core.evaluate(0, 1 << 20, 0, 0, 0, 1, 0, device.stream)
+
+
+@ONE_DEVICE
+def test_no_rows_give_no_values(device: Device) -> None:
+    maker = Maker(0)
+    network = GpuNetwork(PackedNetwork([maker.net], [maker.linear(maker.net.frames(4), 40)]), device)
+    assert network(*batch(0, 1))[0].shape == (0, 1, 1, 40)

@@ -1,0 +1,74 @@
+"""`mbpo-fast model-fit`: play, rounds, checkpoint and curve of a tiny fit; one line a mistake."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mbpo_fast import cli
+from mbpo_fast.config import load_config
+from mbpo_fast.training.build import build_replay
+from mbpo_fast.training.model_eval import load_model
+from mbpo_fast.training.model_fit import NUM_ENVS, FitOptions, fit_model
+from mbpo_fast.training.run import train
+
+TINY = {
+    "training.total_steps": "40",
+    "training.learning_starts": "40",
+    "evaluation.final_episodes": "0",
+    "video.final": "false",
+    "threads": "1",
+}
+SIZES = {"model.arch": "grid", "model.width": "8", "model.ensemble_size": "2", "model.num_elites": "1"}
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model_fit") / "run"
+    assert train(load_config(["debug"], TINY), folder, config_name="debug") == 0
+    return folder
+
+
+def test_the_command_writes_a_checkpoint_that_model_eval_reads(
+    policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = [word for key, value in SIZES.items() for word in (f"--{key}", value)]
+    budget = ["--steps", "700", "--updates", "6", "--check-every", "4", "--seed", "5"]
+    assert cli.main(["model-fit", str(policy), "--run", str(tmp_path / "fit"), *budget, *sizes]) == 0
+    out = capsys.readouterr().out
+    assert "4 updates" in out
+    assert "changed pixels" in out
+    curve = [json.loads(line) for line in (tmp_path / "fit" / "model_fit.jsonl").read_text().splitlines()]
+    assert [line["updates"] for line in curve] == [4, 8], "whole rounds"
+    assert 0 < curve[0]["cpu_seconds"] < curve[1]["cpu_seconds"]
+    loaded = load_model(tmp_path / "fit")
+    assert (loaded.config.seed, loaded.config.model.arch) == (5, "grid")
+    assert loaded.model.gradient_steps == 8
+    assert 700 - NUM_ENVS < loaded.env_steps <= 700
+
+
+def test_half_of_the_lanes_play_by_the_policy(
+    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = []
+    monkeypatch.setattr(
+        "mbpo_fast.training.model_fit.build_replay",
+        lambda *arguments: kept.append(build_replay(*arguments)) or kept[0],
+    )
+    options = FitOptions(steps=1600, updates=1, check_every=1, epsilon=0.0)
+    fit_model(policy, tmp_path / "fit", SIZES, options, lambda _: None)
+    replay = kept[0]
+    ids = replay.valid_ids(1)
+    action = replay.gather(ids).action
+    agent = load_model(tmp_path / "fit").agent
+    greedy = agent.act(replay.gather(ids).obs, 0.0, seed=0, stream=1, step=0)
+    by_policy = ids % NUM_ENVS < NUM_ENVS // 2
+    assert (action == greedy)[by_policy].all()
+    assert (action == greedy)[~by_policy].mean() < 0.7
+
+
+def test_a_folder_that_holds_something_is_refused(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["model-fit", str(policy), "--run", str(policy)]) == 2
+    assert "expected a new folder" in capsys.readouterr().err
+    assert cli.main(["model-fit", str(policy), "--run", "x", "--updates", "0"]) == 2
+    assert "--updates: expected at least 1, got 0" in capsys.readouterr().err
