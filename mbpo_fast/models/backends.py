@@ -20,8 +20,8 @@ class RolloutConfig(Settings):
 
     backend: Literal["auto", "cuda", "cpu", "torch"] = Field(
         "auto",
-        description="auto: the fused kernels, cuda where the networks are on a GPU, else cpu; torch where "
-        "they do not know the networks",
+        description="auto: fused kernels, cuda for networks on a GPU, else cpu; torch for those that they "
+        "do not know",
     )
 
 

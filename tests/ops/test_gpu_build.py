@@ -13,7 +13,7 @@ ARCHITECTURES = ("80", "90a")
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc")
 @pytest.mark.parametrize("source", sorted(CSRC.rglob("*.cu")), ids=lambda path: path.parent.name)
 def test_cuda_sources_compile(source: Path, tmp_path: Path) -> None:
-    """About 30 s of one core in all, nearly all of it for the rollout."""
+    """Less than a minute of one core, nearly all of it for the rollout."""
     codes = [f"-gencode=arch=compute_{name},code=sm_{name}" for name in ARCHITECTURES]
     flags = ["-std=c++20", "--expt-relaxed-constexpr", "-Werror=all-warnings", f"-I{CSRC}", *codes]
     command = ["nvcc", *flags, "-Xptxas", "-v", "-c", str(source), "-o", str(tmp_path / "object.o")]

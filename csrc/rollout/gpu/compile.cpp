@@ -118,6 +118,10 @@ class Compiler {
     return reg != kNone && layers()[index_of(reg)].kind == LayerKind::kConstant;
   }
   bool is_frames(std::int64_t reg) const { return layers()[index_of(reg)].kind == LayerKind::kFrames; }
+  bool is_any_output(std::size_t reg) const {
+    const std::vector<std::int64_t>& all = network_.outputs();
+    return std::find(all.begin(), all.end(), static_cast<std::int64_t>(reg)) != all.end();
+  }
   bool is_output(std::size_t reg) const { return output_place(reg).has_value(); }
 
   bool is_batched(std::size_t i) const {
@@ -157,7 +161,8 @@ class Compiler {
     own.map = new_map(shape(static_cast<std::int64_t>(reg)), own.border, !own.is_half);
     return own.map;
   }
-  std::size_t sum_map(std::size_t i);
+  std::int64_t overwritten(const Layer& layer) const;
+  std::size_t out_map(std::size_t i);
   std::int64_t input_of(const Layer& layer) const;
   std::size_t read(std::int64_t reg);
   void add(Draft draft);
@@ -204,20 +209,31 @@ void Compiler::find_readers() {
   }
   for (std::size_t i = 0; i < layers().size(); ++i) {
     const Shape own = shape(static_cast<std::int64_t>(i));
-    known_[i].is_half |= is_copy(layers()[i].kind) && own.height * own.width > 1;
+    if (!is_copy(layers()[i].kind) || own.height * own.width == 1) continue;
+    known_[i].is_half = true;
+    const std::size_t from = index_of(layers()[i].input);
+    known_[from].is_half |= !is_frames(layers()[i].input) && !is_any_output(from);
   }
   prepare_sums();
 }
 
-// What a convolution adds, and nobody reads later, is shaped like its own map, which then takes its place.
+// The register whose map a layer may write over, element by element: what a convolution adds, what is
+// normalised.
+std::int64_t Compiler::overwritten(const Layer& layer) const {
+  if (layer.kind == LayerKind::kNorm) return layer.input;
+  if (layer.kind != LayerKind::kConvolution || layer.other == input_of(layer)) return kNone;
+  return is_constant(layer.other) ? kNone : layer.other;
+}
+
+// What nobody reads after it is written over is shaped like what takes its place.
 void Compiler::prepare_sums() {
   for (std::size_t i = layers().size(); i-- > 0;) {
-    const Layer& layer = layers()[i];
-    if (layer.kind != LayerKind::kConvolution || layer.other == kNone) continue;
-    Known& added = known_[index_of(layer.other)];
-    if (added.last_reader != i || !known_[i].is_half) continue;
-    added.is_half = true;
-    added.border = std::max(added.border, known_[i].border);
+    const std::int64_t reg = overwritten(layers()[i]);
+    if (reg == kNone || is_frames(reg) || !known_[i].is_half) continue;
+    Known& from = known_[index_of(reg)];
+    if (from.last_reader != i || (!from.is_half && layers()[i].kind == LayerKind::kNorm)) continue;
+    from.is_half = true;
+    from.border = std::max(from.border, known_[i].border);
   }
 }
 
@@ -227,18 +243,16 @@ std::int64_t Compiler::input_of(const Layer& layer) const {
   return layers()[index_of(layer.input)].input;
 }
 
-// The map that a convolution writes: the one that it adds, where nobody else needs that any more.
-std::size_t Compiler::sum_map(std::size_t i) {
-  const Layer& layer = layers()[i];
-  if (layer.other != kNone && layer.other != input_of(layer) && !is_constant(layer.other)) {
-    const Known &added = known_[index_of(layer.other)], &own = known_[i];
-    if (added.map != kAbsent && added.last_reader == i && added.is_half == own.is_half &&
-        added.border >= own.border) {
-      known_[i].map = added.map;
-      return added.map;
-    }
-  }
-  return own_map(i);
+// The map that a layer writes: a new one, or one that nobody else needs any more.
+std::size_t Compiler::out_map(std::size_t i) {
+  const std::int64_t reg = overwritten(layers()[i]);
+  if (reg == kNone) return own_map(i);
+  const Known &from = known_[index_of(reg)], &own = known_[i];
+  const bool fits = from.map != kAbsent && from.last_reader == i && from.is_half == own.is_half &&
+                    from.border >= own.border;
+  if (!fits) return own_map(i);
+  known_[i].map = from.map;
+  return from.map;
 }
 
 // An activation whose readers are convolutions of its own segment needs no map of its own.
@@ -398,7 +412,7 @@ void Compiler::add_plain(std::size_t i) {
     std::copy_n(weight, 2, draft.op.numbers);
   }
   if (layer.bias != kNone) draft.op.bias = writer_.floats(numbers_ + layer.bias, 1, channels, padded);
-  draft.out = own_map(i);
+  draft.out = out_map(i);
   add(draft);
 }
 
@@ -478,7 +492,7 @@ void Compiler::add_convolution(std::size_t i) {
     draft.op.relu = part.is_last && draft.op.relu;
     if (out == kAbsent) {
       steer(layer, draft);
-      out = sum_map(i);
+      out = out_map(i);
     } else {
       draft.other = out;
     }
@@ -538,7 +552,8 @@ void Compiler::close_segment() {
   }
   std::vector<Piece> pieces;
   for (const MapUse& use : maps_) pieces.push_back({bytes_of(use.map), use.first, use.last});
-  const std::int64_t end = place_pieces(pieces, whole(statistics * std::int64_t{sizeof(float)}, 16));
+  const std::int64_t end =
+      place_pieces(pieces, whole(statistics * std::int64_t{sizeof(float)}, 16), shared_limit_);
   MBPO_CHECK(end <= kMostBytes, kOp, text("maps of a row of at most ", kMostBytes, " bytes"), end);
   if (end > shared_limit_) program_.arena_bytes = std::max(program_.arena_bytes, end);
   for (std::size_t i = 0; i < maps_.size(); ++i) maps_[i].map.offset = narrow(pieces[i].at);
