@@ -49,7 +49,7 @@ def policy_agent(name: str, side: int) -> Any:
             if weight.ndim > 1:
                 torch.nn.init.kaiming_normal_(weight, nonlinearity="linear")
             else:
-                weight.zero_()
+                weight.normal_(0, 0.02)
     return learner
 
 
@@ -58,8 +58,11 @@ def agent(side: int = SIDE, **settings: Any) -> DDQN:
     return DDQN(config, stack_size=4, frame_shape=(side, side), num_actions=ACTIONS, seed=0)
 
 
-def world(members: int, side: int = SIDE, **settings: Any) -> WorldModel:
-    """Random networks that change some pixels, and reward and end some of the time."""
+def world(members: int, side: int = SIDE, *, head: float = 0.1, **settings: Any) -> WorldModel:
+    """Random networks that change some pixels, and reward and end some of the time.
+
+    `head`: deviation of the weights that changes and their odds come from.
+    """
     small = {"arch": "grid", "context": 8, "outcome_width": 16, "bf16": False, "fc_dim": 20}
     config = ModelConfig(ensemble_size=members, num_elites=max(1, members - 1), **(small | settings))
     model = WorldModel(config, frame_shape=(side, side), num_actions=ACTIONS, seed=1)
@@ -68,7 +71,7 @@ def world(members: int, side: int = SIDE, **settings: Any) -> WorldModel:
         for net in model.members:
             for name, weight in net.named_parameters():
                 if name.startswith("head") or not weight.count_nonzero():
-                    weight.normal_(0, 0.1)
+                    weight.normal_(0, head if name == "head.weight" else 0.1)
                 if name.endswith("out.weight"):
                     weight.normal_(0, 1.0)  # rewards and ends differ from row to row
     model.elites = list(range(members))[::-1][: config.num_elites]
@@ -80,10 +83,11 @@ def world(members: int, side: int = SIDE, **settings: Any) -> WorldModel:
 
 
 def contexts(rows: int, context: int, side: int = SIDE) -> np.ndarray:
-    """Screens u8 [rows, context, side, side] where little moves, so that clocks tick below their limit."""
+    """Screens u8 [rows, context, side, side] where little moves, so that clocks tick below their limits."""
     rng = np.random.default_rng(rows)
     frames = np.repeat(rng.integers(0, 256, (rows, 1, side, side), np.uint8), context, axis=1)
     for row, first in itertools.product(range(rows), range(1, context)):
         y, x = rng.integers(0, side - 8, 2)
         frames[row, first:, y : y + 8, x : x + 8] += rng.integers(0, 60, (8, 8)).astype(np.uint8)
+    frames[:, context // 2 :] ^= 0xFF  # one tick beyond the limit
     return frames

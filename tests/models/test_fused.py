@@ -41,44 +41,6 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
 EVERY_ISA = pytest.mark.parametrize("isa", ["baseline", "avx2", "avx512"], indirect=True)
 
 
-<<<<<<< HEAD
-def agent(side: int = SIDE, **settings: Any) -> DDQN:
-    config = DDQNConfig(bf16=False, hidden=24, **settings)
-    return DDQN(config, stack_size=4, frame_shape=(side, side), num_actions=ACTIONS, seed=0)
-
-
-def world(members: int, side: int = SIDE, **settings: Any) -> WorldModel:
-    """Random networks that change some pixels, and reward and end some of the time."""
-    small = {"arch": "grid", "context": 8, "outcome_width": 16, "bf16": False, "fc_dim": 20}
-    config = ModelConfig(ensemble_size=members, num_elites=max(1, members - 1), **(small | settings))
-    model = WorldModel(config, frame_shape=(side, side), num_actions=ACTIONS, seed=1)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(0)
-        for net in model.members:
-            for name, weight in net.named_parameters():
-                if name.startswith("head") or not weight.count_nonzero():
-                    weight.normal_(0, 0.5 if name == "head.weight" else 0.1)
-                if name.endswith("out.weight"):
-                    weight.normal_(0, 1.0)  # rewards and ends differ from row to row
-    model.elites = list(range(members))[::-1][: config.num_elites]
-    frames = torch.from_numpy(contexts(16, config.context, side))
-    said = [model.predict(frames, torch.arange(16) % ACTIONS, elite) for elite in model.elites]
-    model.reward_threshold = float(np.quantile([1 - s[1][:, 1].numpy() for s in said], 0.45))
-    model.end_threshold = float(np.quantile([s[2].numpy() for s in said], 0.75))
-    return model
-
-
-def contexts(rows: int, context: int, side: int = SIDE) -> np.ndarray:
-    """Screens u8 [rows, context, side, side] where little moves, so that clocks tick below their limits."""
-    rng = np.random.default_rng(rows)
-    frames = np.repeat(rng.integers(0, 256, (rows, 1, side, side), np.uint8), context, axis=1)
-    for row, first in itertools.product(range(rows), range(1, context)):
-        y, x = rng.integers(0, side - 8, 2)
-        frames[row, first:, y : y + 8, x : x + 8] += rng.integers(0, 60, (8, 8)).astype(np.uint8)
-    frames[:, context // 2 :] ^= 0xFF  # one tick beyond the limit
-    return frames
-
-
 def check_logits(model: WorldModel, ours: np.ndarray, *given: torch.Tensor) -> None:
     """Logits f32 [B, 4] of reward and end."""
     for row, (context, action, member) in enumerate(zip(*given, strict=True)):
@@ -88,8 +50,6 @@ def check_logits(model: WorldModel, ours: np.ndarray, *given: torch.Tensor) -> N
         assert np.abs(ours[row] - spec).max() < CLOSE * max(1.0, np.abs(spec).max())
 
 
-=======
->>>>>>> 4d9f557895606a42e6208e48e7c00653f490fec6
 def check_step(model: WorldModel, rows: int, side: int = SIDE) -> None:
     context = contexts(rows, model.config.context, side)
     rng = np.random.default_rng(1)
@@ -148,7 +108,7 @@ def test_a_step_equals_torch_for_every_ensemble(isa: str, members: int, rows: in
     ids=["clock", "clock-default", "clock-narrow", "grid", "wide", "narrow", "nature", "nature-9"],
 )
 def test_a_step_equals_torch_for_every_architecture(isa: str, settings: dict) -> None:
-    check_step(world(2, side=84, **settings), 3, side=84)
+    check_step(world(2, side=84, head=0.5, **settings), 3, side=84)
 
 
 def roll_out(
@@ -182,7 +142,7 @@ def test_one_step_of_a_rollout_fills_the_buffer_as_torch_does(isa: str, members:
 @pytest.mark.parametrize("arch", ["clock", "grid", "nature"])
 def test_drift_over_many_steps(arch: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Printed, not asserted, but for the draws and the first step: a gray level apart may grow."""
-    model = world(3, arch=arch, context=12, width=16, depth=1, outcome_width=8)
+    model = world(3, head=0.5, arch=arch, context=12, width=16, depth=1, outcome_width=8)
     model.end_threshold = 1.0  # draws are by lane, and an end that differs would shift the lanes
     lines = []
     for horizon in (1, 2, 5, 15):

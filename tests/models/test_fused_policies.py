@@ -16,47 +16,6 @@ from mbpo_fast.ops import Stream, random_uniform
 # Two best values, or a draw and the edge between two actions, nearer than this may fall either way.
 CLOSE = 1e-4
 
-<<<<<<< HEAD
-POLICIES: dict[str, dict[str, Any]] = {
-    "plain": {"dueling": False},
-    "dueling": {"dueling": True},
-    "c51": {"distribution": "c51", "atoms": 51, "v_min": -3.0, "v_max": 5.0},
-    "c51-plain": {"distribution": "c51", "atoms": 7, "dueling": False},
-    "quantile": {"distribution": "quantile", "atoms": 16},
-    "wide": {"width": 2.0},
-    "impala": {"encoder": "impala", "distribution": "c51", "atoms": 21},
-    "impala-narrow": {"encoder": "impala", "width": 0.5, "dueling": False},
-    "sac": {},
-    "ppo": {},
-}
-
-
-def agent(name: str, side: int) -> Any:
-    """An agent whose actions differ from state to state."""
-    shape: dict[str, Any] = {
-        "stack_size": 4,
-        "frame_shape": (side, side),
-        "num_actions": ACTIONS,
-        "seed": 0,
-    }
-    learner: Any
-    if name == "sac":
-        learner = SAC(SACConfig(bf16=False, hidden=24), **shape)
-    elif name == "ppo":
-        learner = PPO(PPOConfig(bf16=False, hidden=24), **shape)
-    else:
-        learner = DDQN(DDQNConfig(bf16=False, hidden=24, **POLICIES[name]), **shape)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(0)
-        for weight in learner.network.parameters():
-            if weight.ndim > 1:
-                torch.nn.init.kaiming_normal_(weight, nonlinearity="linear")
-            else:
-                weight.normal_(0, 0.02)
-    return learner
-
-=======
->>>>>>> 4d9f557895606a42e6208e48e7c00653f490fec6
 
 def observations(rows: int, side: int) -> np.ndarray:
     """Stacks of large blocks, so that a random network's best action differs from state to state."""
