@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from on_policy_loops import run, started
 
 from mbpo_fast.agents import PolicyBatch
 from mbpo_fast.config import Config, load_config
@@ -39,24 +40,6 @@ TINY = {
 
 def tiny(**keys: str) -> Config:
     return load_config(["catch-ppo"], TINY | {key.replace("__", "."): value for key, value in keys.items()})
-
-
-def started(config: Config) -> OnPolicyTrainer:
-    loop = build_loop(config)
-    assert isinstance(loop, OnPolicyTrainer)
-    loop.collector.start(config.seed)
-    return loop
-
-
-def run(loop: OnPolicyTrainer, stop_at: float = float("inf")) -> list[tuple[int, dict[str, float]]]:
-    lines: list[tuple[int, dict[str, float]]] = []
-    loop.train(
-        on_log=lambda step, metrics: lines.append((step, metrics)),
-        on_save=lambda step: None,
-        on_evaluate=dict,
-        interrupted=lambda: loop.collector.iterations >= stop_at,
-    )
-    return lines
 
 
 class Appraiser:
