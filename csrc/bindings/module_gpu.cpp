@@ -68,26 +68,29 @@ void evaluate_rows(const Loaded& loaded, std::intptr_t workspace, std::int64_t w
                 rows, address<float>(out), stream);
 }
 
-std::int64_t workspace_bytes(const Loaded& policy, const Loaded& world, std::int64_t count) {
-  return gpu::rollout_workspace_bytes(*policy.network, *world.network, count);
+std::int64_t workspace_bytes(const Loaded& policy, const Loaded& world, std::int64_t count,
+                             std::int64_t asked) {
+  return gpu::rollout_workspace_bytes(*policy.network, *world.network, count, asked);
 }
 
 void roll_out(const Loaded& policy, const Loaded& world, std::intptr_t workspace, std::int64_t workspace_size,
               std::intptr_t start, std::int64_t count, const gpu::DeviceBranches& branches,
               std::int64_t first, const Integer& horizon, float epsilon, bool samples, const Ids& elites,
+              bool mean, bool measured, const Integer& changed_levels, double mask_share, float bonus,
               float reward_threshold, float end_threshold, const Integer& seed, const Integer& action_stream,
               const Integer& member_stream, const Integer& step, std::intptr_t stream) {
   const py::ssize_t members = length(kOp, "elites", elites);
   const std::int64_t* drawn = read(kOp, "elites", elites, {members});
-  const RolloutSpec spec{int64(kOp, "horizon", horizon),
-                         epsilon,
-                         samples,
-                         std::vector<std::int64_t>(drawn, drawn + members),
-                         false,
-                         {},
-                         {reward_threshold, end_threshold},
-                         draw_key(kOp, seed, action_stream, step),
-                         draw_key(kOp, seed, member_stream, step)};
+  const RolloutSpec spec{
+      int64(kOp, "horizon", horizon),
+      epsilon,
+      samples,
+      std::vector<std::int64_t>(drawn, drawn + members),
+      mean,
+      {measured, static_cast<int>(int64(kOp, "changed_levels", changed_levels)), mask_share, bonus},
+      {reward_threshold, end_threshold},
+      draw_key(kOp, seed, action_stream, step),
+      draw_key(kOp, seed, member_stream, step)};
   const py::gil_scoped_release release;
   gpu::rollout(policy.get(), world.get(), {address<unsigned char>(workspace), workspace_size}, spec,
                address<std::uint8_t>(start), count, branches, first, stream);
@@ -96,7 +99,7 @@ void roll_out(const Loaded& policy, const Loaded& world, std::intptr_t workspace
 gpu::DeviceBranches make_branches(std::int64_t capacity, std::int64_t context, std::int64_t horizon,
                                   std::int64_t height, std::int64_t width, std::intptr_t frame,
                                   std::intptr_t action, std::intptr_t reward, std::intptr_t terminated,
-                                  std::intptr_t member, std::intptr_t count) {
+                                  std::intptr_t member, std::intptr_t count, std::intptr_t doubt) {
   return {capacity,
           context,
           horizon,
@@ -107,7 +110,8 @@ gpu::DeviceBranches make_branches(std::int64_t capacity, std::int64_t context, s
           address<float>(reward),
           address<std::uint8_t>(terminated),
           address<std::int16_t>(member),
-          address<std::int32_t>(count)};
+          address<std::int32_t>(count),
+          address<float>(doubt)};
 }
 
 void bind_gpu(py::module_& module) {
@@ -133,7 +137,7 @@ void bind_gpu(py::module_& module) {
   py::class_<gpu::DeviceBranches>(module, "Branches")
       .def(py::init(&make_branches), py::arg("capacity"), py::arg("context"), py::arg("horizon"),
            py::arg("height"), py::arg("width"), py::arg("frame"), py::arg("action"), py::arg("reward"),
-           py::arg("terminated"), py::arg("member"), py::arg("length"));
+           py::arg("terminated"), py::arg("member"), py::arg("length"), py::arg("doubt"));
   py::class_<gpu::GpuPreprocess>(module, "Preprocess")
       .def(py::init<std::int64_t, std::int64_t, std::int64_t, std::int64_t>(), py::arg("source_height"),
            py::arg("source_width"), py::arg("height"), py::arg("width"))
@@ -157,12 +161,14 @@ void bind_gpu(py::module_& module) {
       },
       py::arg("frames"), py::arg("stored"), py::arg("frame_bytes"), py::arg("index"), py::arg("count"),
       py::arg("out"), py::arg("stream"));
-  module.def("workspace_bytes", &workspace_bytes, py::arg("policy"), py::arg("world"), py::arg("count"));
+  module.def("workspace_bytes", &workspace_bytes, py::arg("policy"), py::arg("world"), py::arg("count"),
+             py::arg("asked"));
   module.def("rollout", &roll_out, py::arg("policy"), py::arg("world"), py::arg("workspace"),
              py::arg("workspace_bytes"), py::arg("start"), py::arg("count"), py::arg("branches"),
              py::arg("first"), py::arg("horizon"), py::arg("epsilon"), py::arg("samples"), py::arg("elites"),
-             py::arg("reward_threshold"), py::arg("end_threshold"), py::arg("seed"), py::arg("action_stream"),
-             py::arg("member_stream"), py::arg("step"), py::arg("stream"));
+             py::arg("mean"), py::arg("measured"), py::arg("changed_levels"), py::arg("mask_share"),
+             py::arg("bonus"), py::arg("reward_threshold"), py::arg("end_threshold"), py::arg("seed"),
+             py::arg("action_stream"), py::arg("member_stream"), py::arg("step"), py::arg("stream"));
 }
 
 }  // namespace

@@ -43,15 +43,18 @@ class Futures(Protocol):
     """The fields of `mbpo_fast.data.Futures`; shapes there."""
 
     action: NDArray[np.int64]
-    stacks: NDArray[np.uint8]
+    stacks: NDArray[np.uint8] | Tensor
     alive: NDArray[np.bool_]
 
 
 class TransitionBatch(Protocol):
-    """The fields of `mbpo_fast.data.Batch` that a learner reads; shapes there."""
+    """The fields of `mbpo_fast.data.Batch` that a learner reads; shapes there.
 
-    obs: NDArray[np.uint8]
-    next_obs: NDArray[np.uint8]
+    Frames may lie on a device already.
+    """
+
+    obs: NDArray[np.uint8] | Tensor
+    next_obs: NDArray[np.uint8] | Tensor
     action: NDArray[np.int64]
     reward: NDArray[np.float32]
     discount: NDArray[np.float32]

@@ -19,6 +19,7 @@ from mbpo_fast.agents.off_policy import augmented_stacks, move_target
 from mbpo_fast.agents.protocol import TransitionBatch
 from mbpo_fast.nets import PolicyNetwork, QNetwork
 from mbpo_fast.nets.precision import Bf16, use_bf16
+from mbpo_fast.nets.tensors import on_device
 from mbpo_fast.ops import Stream
 from mbpo_fast.settings import Settings
 
@@ -179,7 +180,7 @@ class SAC(Learner):
             device=self.device,
         )
         reward, discount, action = (
-            torch.from_numpy(x).to(self.device) for x in (batch.reward, batch.discount, batch.action)
+            on_device(x, self.device) for x in (batch.reward, batch.discount, batch.action)
         )
         q_values = _twin_values(self.critics, obs)
         log_pi: Tensor = self.actor(obs)

@@ -43,6 +43,11 @@ class ReplayConfig(Settings):
         ge=100,
         description="transitions kept, over all environments (7.1 kB each; ppo: below real_ratio 1)",
     )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description="where the frames lie, imagined ones too; auto: cuda for networks on a GPU, where they "
+        "fill half of its free memory at most, else cpu (ppo and the oracle: cpu)",
+    )
 
 
 class TrainingConfig(Settings):
@@ -181,6 +186,15 @@ class Config(Settings):
         if self.training.real_ratio < 1 and not self.env.clip_reward:
             raise ValueError(
                 "the model predicts the sign of the reward: env.clip_reward must be true below real_ratio 1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _frames_lie_where_they_are_read(self) -> "Config":
+        learns_from_host = isinstance(self.agent, PPOConfig) or self.model.kind == "oracle"
+        if self.replay.device == "cuda" and learns_from_host:
+            raise ValueError(
+                "replay.device: ppo and model.kind oracle read frames on the cpu; use cpu or auto"
             )
         return self
 

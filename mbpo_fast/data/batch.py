@@ -8,7 +8,16 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import DTypeLike
 
+from mbpo_fast.ops.gpu import Device
+
 Array = npt.NDArray[Any]
+Frames = Any
+"""uint8 frames: a NumPy array, or the memory of the device on which a buffer keeps them (a torch tensor)."""
+
+
+def empty_frames(device: Device | None, shape: tuple[int, ...]) -> Frames:
+    """Room for uint8 frames, on the device or in main memory."""
+    return np.empty(shape, np.uint8) if device is None else device.empty(shape, np.uint8)
 
 
 @dataclass(slots=True, eq=False)
@@ -24,13 +33,15 @@ class Futures:
     """
 
     action: npt.NDArray[np.int64]
-    stacks: npt.NDArray[np.uint8]
+    stacks: Frames
     alive: npt.NDArray[np.bool_]
 
 
 @dataclass(slots=True, eq=False)
 class Batch:
     """B transitions over k <= n steps, as NumPy arrays that an `out` argument fills again.
+
+    Of a buffer that keeps its frames on a device, the frames of a batch lie there too.
 
     Attributes:
         obs: uint8 [B, C, H, W], the stack that the action was chosen on.
@@ -47,15 +58,15 @@ class Batch:
 
     """
 
-    obs: npt.NDArray[np.uint8]
-    next_obs: npt.NDArray[np.uint8]
+    obs: Frames
+    next_obs: Frames
     action: npt.NDArray[np.int64]
     reward: npt.NDArray[np.float32]
     discount: npt.NDArray[np.float32]
     terminated: npt.NDArray[np.bool_]
     ids: npt.NDArray[np.int64]
     weight: npt.NDArray[np.float32]
-    window: npt.NDArray[np.uint8] | None = None
+    window: Frames | None = None
     futures: Futures | None = None
 
     @classmethod
@@ -67,19 +78,21 @@ class Batch:
         *,
         windows: bool = False,
         allocate: Callable[[tuple[int, ...], DTypeLike], Array] = np.empty,
+        device: Device | None = None,
     ) -> "Batch":
         """Room for `batch` transitions with stacks of `context` frames; the contents are undefined.
 
         With `windows` it takes rows of n_step 1 alone. `allocate` gives the memory, for example page-locked
-        memory for copies to a GPU (`pinned_memory`).
+        memory for copies to a GPU (`pinned_memory`); frames lie on the `device` if given.
         """
         if batch < 1 or context < 1:
             raise ValueError(f"[Batch.empty] expected batch and context >= 1, got {batch} and {context}")
         stack = (batch, context, *frame_shape)
-        window = allocate((batch, context + 1, *frame_shape), np.uint8) if windows else None
+        room = allocate if device is None else device.empty
+        window = room((batch, context + 1, *frame_shape), np.uint8) if windows else None
         return cls(
-            obs=allocate(stack, np.uint8) if window is None else window[:, :-1],
-            next_obs=allocate(stack, np.uint8) if window is None else window[:, 1:],
+            obs=room(stack, np.uint8) if window is None else window[:, :-1],
+            next_obs=room(stack, np.uint8) if window is None else window[:, 1:],
             action=allocate((batch,), np.int64),
             reward=allocate((batch,), np.float32),
             discount=allocate((batch,), np.float32),
@@ -89,7 +102,7 @@ class Batch:
             window=window,
         )
 
-    def arrays(self) -> dict[str, Array]:
+    def arrays(self) -> dict[str, Any]:
         """The arrays by name, without copying."""
         return {
             "obs": self.obs,
@@ -128,10 +141,11 @@ def room_for(
     out: Batch | None,
     *,
     windows: bool = False,
+    device: Device | None = None,
 ) -> Batch:
     """`out` where it has a row for every id, a new batch, with `windows` or without, where it is None."""
     if out is None:
-        return Batch.empty(len(ids), context, frame_shape, windows=windows)
+        return Batch.empty(len(ids), context, frame_shape, windows=windows, device=device)
     if out.ids.shape != ids.shape:
         raise ValueError(f"[gather] expected out with {len(ids)} rows, got {len(out)}")
     return out

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from mbpo_fast.data.batch import Futures
+from mbpo_fast.data.batch import Futures, empty_frames
 from mbpo_fast.data.replay_buffer import ReplayBuffer
 
 
@@ -14,7 +14,7 @@ def replayed_futures(
     valid = replay.valid_ids(1, context=context)
     futures = Futures(
         np.empty((steps, len(ids)), np.int64),
-        np.empty((steps, len(ids), context, *replay.frame_shape), np.uint8),
+        empty_frames(replay.device, (steps, len(ids), context, *replay.frame_shape)),
         np.empty((steps, len(ids)), np.bool_),
     )
     alive = np.ones(len(ids), np.bool_)

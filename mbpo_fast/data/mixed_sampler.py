@@ -48,6 +48,8 @@ class MixedSampler:
             raise ValueError(
                 f"[MixedSampler] expected frames of {replay.frame_shape}, got {model_buffer.frame_shape}"
             )
+        if model_buffer is not None and replay.device is not model_buffer.device:
+            raise ValueError("[MixedSampler] expected the frames of both buffers on one device")
         self.replay, self.model_buffer = replay, model_buffer
         self.batch_size, self.real_ratio, self.context = batch_size, real_ratio, context
         self.real_rows = self.synthetic_rows = self.newest_real_rows = 0
@@ -77,7 +79,8 @@ class MixedSampler:
         buffer has no valid transition.
         """
         if out is None:
-            out = Batch.empty(self.batch_size, self.context, self.replay.frame_shape)
+            shape = self.replay.frame_shape
+            out = Batch.empty(self.batch_size, self.context, shape, device=self.replay.device)
         elif len(out) != self.batch_size:
             raise ValueError(
                 f"[MixedSampler.sample] expected out with {self.batch_size} rows, got {len(out)}"

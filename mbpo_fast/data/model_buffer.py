@@ -9,7 +9,9 @@ import numpy.typing as npt
 
 from mbpo_fast import _core
 from mbpo_fast.data import disk
-from mbpo_fast.data.batch import Batch, room_for
+from mbpo_fast.data.batch import Batch, Frames, empty_frames, room_for
+from mbpo_fast.data.device_rings import DeviceBranchRing
+from mbpo_fast.ops.gpu import Device, GpuBranches
 from mbpo_fast.ops.random import Stream, random_words
 
 
@@ -17,7 +19,8 @@ class ModelBuffer:
     """A ring of branches: each is `context` real frames and up to `horizon` generated ones, stored once.
 
     Branch ids count the branches begun; the oldest branch makes room for a new one. A transition's id is
-    branch * horizon + step. The core locks, so one thread may read while another one writes.
+    branch * horizon + step. The core locks, so one thread may read while another one writes; not so with
+    frames on a device.
     """
 
     def __init__(
@@ -28,11 +31,21 @@ class ModelBuffer:
         horizon: int = 1,
         frame_shape: tuple[int, int] = (84, 84),
         seed: int = 0,
+        device: Device | None = None,
     ) -> None:
-        """Room for `capacity` branches. `seed`, in [0, 2**64), is that of the sampling."""
-        self._ring = _core.BranchRing(capacity, context, horizon, *frame_shape)
+        """Room for `capacity` branches. `seed`, in [0, 2**64), is that of the sampling.
+
+        `device`: a GPU that keeps the frames, see `ReplayBuffer`.
+        """
+        self.device, self.frame_shape = device, frame_shape
+        self._ring = self._new_ring(capacity, context, horizon)
         random_words(seed, Stream.MODEL_BUFFER, 0, 0)
-        self.frame_shape, self.seed, self.draws = frame_shape, seed, 0
+        self.seed, self.draws = seed, 0
+
+    def _new_ring(self, capacity: int, context: int, horizon: int) -> _core.BranchRing:
+        if self.device is None:
+            return _core.BranchRing(capacity, context, horizon, *self.frame_shape)
+        return DeviceBranchRing(self.device, capacity, context, horizon, *self.frame_shape)
 
     def __len__(self) -> int:
         """Stored transitions."""
@@ -42,6 +55,17 @@ class ModelBuffer:
     def ring(self) -> _core.BranchRing:
         """The core's memory, for a rollout that writes straight into it."""
         return self._ring
+
+    @property
+    def branches(self) -> GpuBranches | None:
+        """The memory on the device that a rollout there writes, before `adopt`; None: there is no device."""
+        return self._ring.branches if isinstance(self._ring, DeviceBranchRing) else None
+
+    def adopt(self, rows: int) -> None:
+        """Takes over `rows` branches that lie in `branches`, from the place of the next branch on."""
+        if not isinstance(self._ring, DeviceBranchRing):
+            raise ValueError("[ModelBuffer.adopt] expected a buffer on a device, got one in main memory")
+        self._ring.adopt(rows)
 
     @property
     def num_transitions(self) -> int:
@@ -119,12 +143,12 @@ class ModelBuffer:
         self,
         ids: npt.NDArray[np.int64],
         context: int | None = None,
-        out: npt.NDArray[np.uint8] | None = None,
-    ) -> npt.NDArray[np.uint8]:
+        out: Frames | None = None,
+    ) -> Frames:
         """The newest frames of each branch, its own context's number by default: uint8 [B, context, H, W]."""
         frames = self.context if context is None else context
         if out is None:
-            out = np.empty((len(ids), max(frames, 0), *self.frame_shape), np.uint8)
+            out = empty_frames(self.device, (len(ids), max(frames, 0), *self.frame_shape))
         self._ring.latest(ids, frames, out)
         return out
 
@@ -166,7 +190,7 @@ class ModelBuffer:
         The return runs over `n_step` steps, fewer where the branch ends before, and bootstraps from the
         branch's last frame. ValueError where an id is not stored, or `context` exceeds the branches' own.
         """
-        out = room_for(ids, context, self.frame_shape, out)
+        out = room_for(ids, context, self.frame_shape, out, device=self.device)
         self._ring.gather(
             ids,
             n_step,
@@ -189,7 +213,7 @@ class ModelBuffer:
         A branch longer than the new horizon keeps its first steps. Branch ids stay; transition ids change
         with the horizon. The old memory is freed at the end.
         """
-        ring = _core.BranchRing(capacity, self.context, horizon, *self.frame_shape)
+        ring = self._new_ring(capacity, self.context, horizon)
         kept = max(self.oldest, self.total - capacity)
         for start, segment in self._segments(kept):
             ring.import_branches(_with_horizon(segment, self.context, horizon), start)
@@ -224,7 +248,7 @@ class ModelBuffer:
         """
         op = "ModelBuffer.restore"
         disk.check_same(op, state, self.state(), ("context", "seed"))
-        ring = _core.BranchRing(state["capacity"], self.context, state["horizon"], *self.frame_shape)
+        ring = self._new_ring(state["capacity"], self.context, state["horizon"])
         for start, segment in segments:
             ring.import_branches(segment, start)
         own = {"total": ring.total, "oldest": ring.total - ring.size}

@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from mbpo_fast import _core
 from mbpo_fast.data import disk
+from mbpo_fast.data.arguments import split_code
 from mbpo_fast.data.batch import Batch
-from mbpo_fast.data.replay_buffer import ReplayBuffer, split_code
+from mbpo_fast.data.replay_buffer import ReplayBuffer
 from mbpo_fast.ops.random import Stream
 
 

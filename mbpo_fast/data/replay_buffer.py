@@ -9,10 +9,11 @@ import numpy.typing as npt
 
 from mbpo_fast import _core
 from mbpo_fast.data import disk
-from mbpo_fast.data.batch import Batch, room_for
+from mbpo_fast.data.arguments import column, split_code
+from mbpo_fast.data.batch import Batch, Frames, empty_frames, room_for
+from mbpo_fast.data.device_rings import DeviceFrameRing
+from mbpo_fast.ops.gpu import Device
 from mbpo_fast.ops.random import Stream, random_uniform
-
-_SPLITS = {"all": -1, "train": 0, "holdout": 1}
 
 
 class ReplayBuffer:
@@ -24,7 +25,7 @@ class ReplayBuffer:
     So an episode's true final frame is kept, and a truncated step bootstraps from it.
 
     A transition's id is (slot of its start frame) * num_envs + lane: ids ascend in time and last for life.
-    The core locks, so one thread may read while another one adds.
+    The core locks, so one thread may read while another one adds; not so with frames on a device.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class ReplayBuffer:
         padding_type: Literal["reset", "zero"] = "reset",
         memory_map: str | Path = "",
         num_threads: int = 1,
+        device: Device | None = None,
     ) -> None:
         """Room for `capacity` transitions over all lanes.
 
@@ -51,6 +53,8 @@ class ReplayBuffer:
             memory_map: a folder for a file that holds the frames, so that they may be more than fit into
                 memory; "": memory. The file has no name and goes with the process: `save` is for keeping.
             num_threads: threads that copy a batch of 32 rows or more, the caller among them.
+            device: a GPU that keeps the frames, and that batches get theirs on; only `export` and `save` copy
+                them to the host.
 
         """
         if capacity < 1 or num_envs < 1:
@@ -65,7 +69,12 @@ class ReplayBuffer:
         self.holdout_ratio, self.padding_type = holdout_ratio, padding_type
         self.draws = 0
         slots = -(-capacity // num_envs) + 1
-        self._ring = _core.FrameRing(num_envs, slots, *frame_shape, str(memory_map), num_threads)
+        self.device = device
+        self._ring = (
+            _core.FrameRing(num_envs, slots, *frame_shape, str(memory_map), num_threads)
+            if device is None
+            else DeviceFrameRing(device, num_envs, slots, *frame_shape)
+        )
         self._split = np.zeros(num_envs, np.uint8)
         random_uniform(seed, Stream.HOLDOUT, 0, 0)
 
@@ -117,14 +126,14 @@ class ReplayBuffer:
                 `first`; nothing is stored.
 
         """
-        begins = _array("first", first, np.dtype(np.bool_))
+        begins = column("first", first, np.dtype(np.bool_))
         split = self._next_split(begins)
         self._ring.add(
-            _array("frame", frame, np.dtype(np.uint8)),
-            _array("action", action, np.dtype(np.int64)),
-            _array("reward", reward, np.dtype(np.float32)),
-            _array("terminated", terminated, np.dtype(np.bool_)),
-            _array("truncated", truncated, np.dtype(np.bool_)),
+            column("frame", frame, np.dtype(np.uint8)),
+            column("action", action, np.dtype(np.int64)),
+            column("reward", reward, np.dtype(np.float32)),
+            column("terminated", terminated, np.dtype(np.bool_)),
+            column("truncated", truncated, np.dtype(np.bool_)),
             begins,
             split,
         )
@@ -185,7 +194,7 @@ class ReplayBuffer:
         The return runs over `n_step` steps, fewer where the episode ends before. ValueError where an id is
         not valid for `n_step` and `context`: not stored (any more), or fewer than n slots from the end.
         """
-        out = room_for(ids, context, self.frame_shape, out, windows=n_step == 1)
+        out = room_for(ids, context, self.frame_shape, out, device=self.device, windows=n_step == 1)
         columns: tuple[Any, ...] = (out.action, out.reward, out.discount, out.terminated)
         if out.window is None:
             columns = (out.obs, out.next_obs, *columns)
@@ -212,13 +221,13 @@ class ReplayBuffer:
         self,
         ids: npt.NDArray[np.int64],
         context: int = 4,
-        out: npt.NDArray[np.uint8] | None = None,
-    ) -> npt.NDArray[np.uint8]:
+        out: Frames | None = None,
+    ) -> Frames:
         """The stacks that the ids' transitions start from: uint8 [B, context, H, W]."""
         if out is None:
             if not 1 <= context <= 256:
                 raise ValueError(f"[ReplayBuffer.stacks] expected 1 <= context <= 256, got {context}")
-            out = np.empty((len(ids), context, *self.frame_shape), np.uint8)
+            out = empty_frames(self.device, (len(ids), context, *self.frame_shape))
         self._ring.stacks(ids, context, self.padding_type, out)
         return out
 
@@ -284,20 +293,3 @@ class ReplayBuffer:
         length = disk.rows_of(self.num_envs * self.frame_shape[0] * self.frame_shape[1])
         for start in range(self.oldest, self.total, length):
             yield start, self.export(start, min(start + length, self.total))
-
-
-def split_code(split: str) -> int:
-    """The core's number for a split's name; ValueError for another name."""
-    if split not in _SPLITS:
-        raise ValueError(f"[ReplayBuffer] expected split 'all', 'train' or 'holdout', got {split!r}")
-    return _SPLITS[split]
-
-
-def _array(name: str, value: npt.ArrayLike, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """A contiguous array of `dtype`, converted only within its kind: no float becomes an integer unseen."""
-    array = np.asarray(value)
-    if array.dtype != dtype:
-        same_kind = np.can_cast(array.dtype, dtype, "same_kind") and dtype.kind in "if"
-        if not same_kind:
-            raise ValueError(f"[ReplayBuffer.add] expected {name} as {dtype}, got {array.dtype}")
-    return np.ascontiguousarray(array, dtype)

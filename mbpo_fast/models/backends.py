@@ -7,8 +7,9 @@ from pydantic import Field
 
 from mbpo_fast.errors import UsageError
 from mbpo_fast.models.ensemble import WorldModel
-from mbpo_fast.models.fused import FusedRolloutEngine, NetworkPolicy
+from mbpo_fast.models.fused import FusedRolloutEngine
 from mbpo_fast.models.gpu_rollout import GpuRolloutEngine
+from mbpo_fast.models.packed import NetworkPolicy
 from mbpo_fast.models.rollout import Engine, RolloutEngine
 from mbpo_fast.nets.packing import pack_policy, pack_world
 from mbpo_fast.ops.gpu import CudaDevice, GpuNetwork
@@ -53,7 +54,7 @@ def make_rollout_engine(
     if obstacle:
         return in_torch(reason=obstacle)
     if device is not None:
-        return GpuRolloutEngine(device, seed=seed)
+        return GpuRolloutEngine(device, **asked)
     return FusedRolloutEngine(threads=threads, **asked)
 
 
@@ -63,8 +64,6 @@ def _obstacle(
     """Why the fused kernels cannot run these networks, or nothing."""
     if device is None and model.device.type != "cpu":
         return f"[rollout] expected networks in main memory, got {model.device}"
-    if device is not None and (model.config.propagation == "mean" or model.config.uncertainty.enabled):
-        return "[rollout] expected one member a row on a GPU, got settings that ask all of them"
     try:
         packed = pack_policy(policy.network, frame_shape)
         world = pack_world(

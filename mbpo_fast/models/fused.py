@@ -1,29 +1,19 @@
 """The fused rollout: policy, ensemble and model buffer in one call of the core, without torch."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from mbpo_fast import _core
 from mbpo_fast.models.ensemble import WorldModel
 from mbpo_fast.models.losses import CHANGED_LEVELS
+from mbpo_fast.models.packed import NetworkPolicy, RolloutNetworks
 from mbpo_fast.models.rollout import Propagation
 from mbpo_fast.models.uncertainty import UncertaintyConfig
-from mbpo_fast.nets.packing import pack_policy, pack_world, samples_actions
+from mbpo_fast.nets.packing import samples_actions
 from mbpo_fast.ops import Stream
 from mbpo_fast.ops.network import PackedNetwork
-
-
-class NetworkPolicy(Protocol):
-    """What a fused rollout asks of an agent."""
-
-    num_actions: int
-
-    @property
-    def network(self) -> nn.Module:
-        """The network that acts."""
 
 
 class RingBuffer(Protocol):
@@ -35,10 +25,7 @@ class RingBuffer(Protocol):
 
 
 class FusedRolloutEngine:
-    """`RolloutEngine` on the core: the same draws, float32 arithmetic whatever the networks train in.
-
-    Networks are packed anew for every run, for they learn between runs.
-    """
+    """`RolloutEngine` on the core: the same draws, float32 arithmetic whatever the networks train in."""
 
     backend = "cpu"
 
@@ -57,6 +44,7 @@ class FusedRolloutEngine:
         self.metrics: dict[str, float] = {}
         self.description = f"fused on the CPU ({_core.isa()}, threads: {threads})"
         self._pool = _core.ThreadPool(threads)
+        self._networks: RolloutNetworks[PackedNetwork] = RolloutNetworks(_as_it_is, _as_it_is)
 
     def run(
         self,
@@ -72,7 +60,9 @@ class FusedRolloutEngine:
 
         As `RolloutEngine.run`. ValueError where a part does not fit another one.
         """
-        packed_policy, packed_world = pack_parts(start, policy, model)
+        if not isinstance(start, np.ndarray):
+            raise ValueError(f"[rollout] expected start u8 [B, C, h, w], got {type(start).__name__}")
+        packed_policy, packed_world = self._networks.get(start.shape, policy, model)
         written, steps, imagined, doubt = _core.rollout(
             packed_policy.core,
             packed_world.core,
@@ -81,33 +71,46 @@ class FusedRolloutEngine:
             buffer.ring,
             horizon=horizon,
             epsilon=epsilon,
-            samples=samples_actions(policy.network),
-            elites=np.asarray(model.elites, np.int64),
-            mean=self.propagation == "mean",
-            measured=self.uncertainty.enabled,
-            changed_levels=CHANGED_LEVELS,
-            mask_share=self.uncertainty.mask_share,
-            bonus=self.uncertainty.bonus,
-            reward_threshold=model.reward_threshold,
-            end_threshold=model.end_threshold,
-            seed=self.seed,
-            action_stream=Stream.ROLLOUT_ACTION,
-            member_stream=Stream.ROLLOUT_MEMBER,
-            step=self.steps,
+            **rollout_settings(self, policy, model),
         )
         self.steps += steps
         if self.uncertainty.enabled:
-            self.metrics = {"disagreement": doubt / imagined, "masked_share": 1.0 - written / imagined}
+            self.metrics = doubt_metrics(doubt, imagined, written)
         return written
 
 
-def pack_parts(
-    start: NDArray[np.uint8], policy: NetworkPolicy, model: WorldModel
-) -> tuple[PackedNetwork, PackedNetwork]:
-    """The networks of a rollout from start u8 [B, C, h, w]. ValueError where one does not fit."""
-    if not isinstance(start, np.ndarray) or start.ndim != 4:
-        got = f"{start.ndim} dimensions" if isinstance(start, np.ndarray) else type(start).__name__
-        raise ValueError(f"[rollout] expected start u8 [B, C, h, w], got {got}")
-    shape, context = (start.shape[2], start.shape[3]), start.shape[1]
-    world = pack_world(model.members, shape, context=context, num_actions=policy.num_actions)
-    return pack_policy(policy.network, shape), world
+class SettledEngine(Protocol):
+    """The settings that both fused engines have."""
+
+    seed: int
+    steps: int
+    propagation: Propagation
+    uncertainty: UncertaintyConfig
+
+
+def rollout_settings(engine: SettledEngine, policy: NetworkPolicy, model: WorldModel) -> dict[str, Any]:
+    """What the core's rollouts are told beside the networks, the start and the lengths."""
+    return {
+        "samples": samples_actions(policy.network),
+        "elites": np.asarray(model.elites, np.int64),
+        "mean": engine.propagation == "mean",
+        "measured": engine.uncertainty.enabled,
+        "changed_levels": CHANGED_LEVELS,
+        "mask_share": engine.uncertainty.mask_share,
+        "bonus": engine.uncertainty.bonus,
+        "reward_threshold": model.reward_threshold,
+        "end_threshold": model.end_threshold,
+        "seed": engine.seed,
+        "action_stream": int(Stream.ROLLOUT_ACTION),
+        "member_stream": int(Stream.ROLLOUT_MEMBER),
+        "step": engine.steps,
+    }
+
+
+def doubt_metrics(doubt: float, imagined: int, written: int) -> dict[str, float]:
+    """The mean of the disagreements that add up to `doubt`, and the share of imagined rows not written."""
+    return {"disagreement": doubt / imagined, "masked_share": 1.0 - written / imagined}
+
+
+def _as_it_is(packed: PackedNetwork) -> PackedNetwork:
+    return packed

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from mbpo_fast.models.uncertainty import UncertaintyConfig, disagreement
+from mbpo_fast.nets.tensors import on_host
 from mbpo_fast.ops import Stream, random_integers
 
 Propagation = Literal["member", "mean"]
@@ -115,6 +116,7 @@ class RolloutEngine:
         mean of all. A masked row is not written, and its branch stops there. Returns the number of
         transitions written; `metrics` has the mean disagreement and the masked share, where asked for.
         """
+        start = on_host(start)
         ids = buffer.begin(np.ascontiguousarray(start[:, -buffer.context :]))
         context = start
         written = masked = 0

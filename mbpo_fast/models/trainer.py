@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -13,6 +12,7 @@ from mbpo_fast.models.config import ModelConfig
 from mbpo_fast.models.ensemble import WorldModel
 from mbpo_fast.models.losses import typical_change
 from mbpo_fast.models.metrics import average_precision, best_threshold, f1_score, pixel_errors
+from mbpo_fast.nets.tensors import on_device, on_host
 from mbpo_fast.ops import Stream, random_integers, random_uniform, random_words_at
 
 Ids = NDArray[np.int64]
@@ -24,8 +24,8 @@ UNIFORM_SHARE = 0.25
 class TransitionRows(Protocol):
     """The fields of `mbpo_fast.data.Batch` that the trainer reads."""
 
-    obs: NDArray[np.uint8]
-    next_obs: NDArray[np.uint8]
+    obs: NDArray[np.uint8] | Tensor
+    next_obs: NDArray[np.uint8] | Tensor
     action: NDArray[np.int64]
     reward: NDArray[np.float32]
     terminated: NDArray[np.bool_]
@@ -147,7 +147,7 @@ class ModelTrainer:
 
     def _tensors(self, rows: TransitionRows) -> tuple[Tensor, ...]:
         arrays = (rows.obs, rows.action, rows.next_obs[:, -1], rows.reward, rows.terminated)
-        return tuple(torch.from_numpy(x).to(self.model.device) for x in arrays)
+        return tuple(on_device(x, self.model.device) for x in arrays)
 
     def _member_scores(self, rows: TransitionRows | None) -> NDArray[np.float64]:
         """Held-out score of each member f64 [E], lower is better; NaN without held-out rows."""
@@ -182,7 +182,7 @@ class ModelTrainer:
         if rows is None:
             return {"holdout_rows": 0.0}
         predictions = self._predict(rows)
-        newest, target = rows.obs[:, -1], rows.next_obs[:, -1]
+        newest, target = on_host(rows.obs[:, -1]), on_host(rows.next_obs[:, -1])
         errors = [pixel_errors(newest, target, p.frame).pooled() for p in predictions]
         metrics = {name: float(np.mean([e[name] for e in errors])) for name in errors[0]}
         metrics["holdout_rows"] = float(len(rows.action))

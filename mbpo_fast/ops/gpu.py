@@ -1,7 +1,7 @@
 """Networks and rollouts on a GPU: the extension `mbpo_fast._cuda`, which knows addresses and no torch."""
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -24,6 +24,10 @@ class Device(Protocol):
     description: str
 
     @property
+    def free_bytes(self) -> int:
+        """Memory that nobody uses now."""
+
+    @property
     def stream(self) -> int:
         """The handle of the stream that launches go to."""
 
@@ -31,7 +35,10 @@ class Device(Protocol):
         """New memory."""
 
     def put(self, array: npt.NDArray[Any]) -> Any:
-        """A copy of a NumPy array."""
+        """A copy of a NumPy array; what lies there already as it is."""
+
+    def write(self, memory: Any, places: npt.NDArray[np.int64], rows: npt.NDArray[Any]) -> None:
+        """memory[places] = rows, from the host; no place twice."""
 
     def get(self, memory: Any) -> npt.NDArray[Any]:
         """A copy as a NumPy array, when what fills it has ended."""
@@ -54,6 +61,11 @@ class CudaDevice:
         self.description = torch.cuda.get_device_name(self.device)
 
     @property
+    def free_bytes(self) -> int:
+        """As the driver says."""
+        return int(self._torch.cuda.mem_get_info(self.device)[0])
+
+    @property
     def stream(self) -> int:
         """Torch's current stream."""
         return int(self._torch.cuda.current_stream(self.device).cuda_stream)
@@ -62,9 +74,15 @@ class CudaDevice:
         """A tensor."""
         return self._torch.from_numpy(np.empty(0, dtype)).new_empty(shape, device=self.device)
 
-    def put(self, array: npt.NDArray[Any]) -> Any:
+    def put(self, array: Any) -> Any:
         """A tensor."""
+        if isinstance(array, self._torch.Tensor):
+            return array.to(self.device).contiguous()
         return self._torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+
+    def write(self, memory: Any, places: npt.NDArray[np.int64], rows: npt.NDArray[Any]) -> None:
+        """By an indexed copy."""
+        memory.index_copy_(0, self.put(places), self.put(rows))
 
     def get(self, memory: Any) -> npt.NDArray[Any]:
         """Waits for the current stream."""
@@ -83,6 +101,7 @@ class EmulatedDevice:
         self.module = importlib.import_module("mbpo_fast._cuda_emulated")
         self.description = "emulated"
         self.stream = warps
+        self.free_bytes = 1 << 30
 
     def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
         """An array, filled with bytes that no result is likely to hold."""
@@ -93,6 +112,10 @@ class EmulatedDevice:
     def put(self, array: npt.NDArray[Any]) -> Any:
         """A copy."""
         return np.array(array, order="C")
+
+    def write(self, memory: Any, places: npt.NDArray[np.int64], rows: npt.NDArray[Any]) -> None:
+        """By an indexed copy."""
+        memory[places] = rows
 
     def get(self, memory: Any) -> npt.NDArray[Any]:
         """The array itself."""
@@ -162,42 +185,58 @@ class GpuNetwork:
 class GpuBranches:
     """Memory of branches on a device, laid out as in `mbpo_fast.data.ModelBuffer`.
 
-    `rows` places are there; `capacity` is what is said of the buffer that they will go to.
+    `size` places are there; `capacity` is that of the buffer that they belong to or will go to. Beside its
+    columns there is `doubt` f32 [size, horizon]: the elites' disagreement about every imagined step where it
+    was measured, the steps that were masked included; -1 elsewhere.
     """
 
     def __init__(
         self,
         device: Device,
-        rows: int,
+        size: int,
         *,
         capacity: int,
         context: int,
         horizon: int,
         frame_shape: tuple[int, int],
     ) -> None:
-        self.device = device
-        steps = (rows, horizon)
+        self.device, self.size = device, size
+        steps = (size, horizon)
         self.arrays = {
-            "frame": device.empty((rows, context + horizon, *frame_shape), np.uint8),
+            "frame": device.empty((size, context + horizon, *frame_shape), np.uint8),
             "action": device.empty(steps, np.int64),
             "reward": device.empty(steps, np.float32),
             "terminated": device.empty(steps, np.uint8),
             "member": device.empty(steps, np.int16),
-            "length": device.empty((rows,), np.int32),
+            "length": device.empty((size,), np.int32),
+            "doubt": device.empty(steps, np.float32),
         }
         addresses = (device.address(array) for array in self.arrays.values())
         self.core = device.module.Branches(capacity, context, horizon, *frame_shape, *addresses)
 
-    def export(self) -> dict[str, npt.NDArray[Any]]:
-        """All branches, as `ModelBuffer.export` gives them."""
-        arrays = {name: self.device.get(array) for name, array in self.arrays.items()}
-        arrays["terminated"] = arrays["terminated"].astype(bool)
-        return arrays
+    def rows(self, name: str, first: int, rows: int) -> npt.NDArray[Any]:
+        """A column of `rows` branches from place `first` on, on the host."""
+        array = self.arrays[name]
+        parts = (array[first : first + rows], array[: max(0, first + rows - self.size)])
+        return np.concatenate([self.device.get(part) for part in parts])
+
+    def outcomes(self, first: int, rows: int) -> dict[str, npt.NDArray[Any]]:
+        """What `ModelBuffer.export` gives but for the frames, of `rows` branches from place `first` on."""
+        names = ("action", "reward", "terminated", "member", "length")
+        columns = {name: self.rows(name, first, rows) for name in names}
+        return columns | {"terminated": columns["terminated"].astype(bool)}
+
+    def export(self, first: int, rows: int) -> dict[str, npt.NDArray[Any]]:
+        """The branches as `ModelBuffer.export` gives them; what lies past a branch's length is undefined."""
+        return self.outcomes(first, rows) | {"frame": self.rows("frame", first, rows)}
 
 
-def rollout_workspace(policy: GpuNetwork, world: GpuNetwork, rows: int) -> Any:
-    """Memory for `rollout` of so many branches, u8 on the device."""
-    needed = world.device.module.workspace_bytes(policy.core, world.core, rows)
+def rollout_workspace(policy: GpuNetwork, world: GpuNetwork, rows: int, asked: int = 0) -> Any:
+    """Memory for `rollout` of so many branches, u8 on the device.
+
+    `asked`: elites, where all of them are asked about every row.
+    """
+    needed = world.device.module.workspace_bytes(policy.core, world.core, rows, asked)
     return world.device.empty((needed,), np.uint8)
 
 
@@ -210,23 +249,22 @@ def rollout(
     first: int,
     horizon: int,
     epsilon: float,
-    samples: bool,
-    elites: Sequence[int],
-    thresholds: tuple[float, float],
-    draws: Mapping[str, int],
+    settings: Mapping[str, Any],
     workspace: Any = None,
 ) -> None:
     """Roll B branches from `start`, u8 [B, C, h, w] on the device, into the places from `first` on.
 
-    `thresholds`: of the reward and of the end. `draws`: seed, action_stream, member_stream and step. With a
-    `workspace`, see `rollout_workspace`, it only launches: nothing is allocated or copied, nobody waits, and
-    a CUDA graph may capture it; its replays repeat the draws. ValueError where a part does not fit.
+    `settings`: the other arguments of the core's rollout by name (`_core.rollout`). With a `workspace`, see
+    `rollout_workspace`, it only launches: nothing is allocated or copied, nobody waits, and a CUDA graph may
+    capture it; its replays repeat the draws. ValueError where a part does not fit.
     """
     device = world.device
     if not str(start.dtype).endswith("uint8"):
         raise ValueError(f"[rollout] expected start uint8 [B, C, h, w], got {start.dtype}")
     rows = int(start.shape[0])
-    workspace = rollout_workspace(policy, world, rows) if workspace is None else workspace
+    if workspace is None:
+        asks_all = settings["mean"] or settings["measured"]
+        workspace = rollout_workspace(policy, world, rows, len(settings["elites"]) if asks_all else 0)
     device.module.rollout(
         policy.core,
         world.core,
@@ -238,10 +276,6 @@ def rollout(
         first,
         horizon=horizon,
         epsilon=epsilon,
-        samples=samples,
-        elites=np.asarray(elites, np.int64),
-        reward_threshold=thresholds[0],
-        end_threshold=thresholds[1],
-        **draws,
+        **settings,
         stream=device.stream,
     )

@@ -11,6 +11,7 @@ import torch
 from mbpo_fast.agents import DDQN, PPO, SAC, Agent, DDQNConfig, OffPolicyAgent, make_agent
 from mbpo_fast.config import Config
 from mbpo_fast.data import MixedSampler, ModelBuffer, PrioritizedReplayBuffer, ReplayBuffer
+from mbpo_fast.data.placement import Placement, place_frames
 from mbpo_fast.data.state_store import StateStore
 from mbpo_fast.envs import EnvSettings, GameVectorEnv, make_vec
 from mbpo_fast.envs.branches import BranchGame
@@ -25,6 +26,7 @@ from mbpo_fast.models import (
     make_rollout_engine,
 )
 from mbpo_fast.models.oracle import Oracle, OracleRounds
+from mbpo_fast.ops.gpu import Device
 from mbpo_fast.training.collect import Collector
 from mbpo_fast.training.schedules import longest_rollout
 
@@ -73,6 +75,7 @@ class Parts:
     agent: OffPolicyAgent
     sampler: MixedSampler
     world: ModelParts | None
+    frames: Placement
 
     def state_dict(self) -> dict[str, Any]:
         """State of every part but the buffers' contents, which a checkpoint stores as segments."""
@@ -158,10 +161,12 @@ def build(config: Config) -> Parts:
     if isinstance(agent, PPO):
         raise ValueError("[build] expected an off-policy learner, got ppo: see build_on_policy")
     _, height, width = env.stack_shape
-    replay = build_replay(config, (height, width))
+    frames = frame_placement(config, (height, width))
+    replay = build_replay(config, (height, width), device=frames.device)
     world = None
     if config.training.real_ratio < 1:
-        world = build_world(config, (height, width), agent, branches=model_buffer_capacity(config))
+        branches = model_buffer_capacity(config)
+        world = build_world(config, (height, width), agent, branches=branches, device=frames.device)
     priorities = prioritized_settings(config)
     sampler = MixedSampler(
         replay,
@@ -174,7 +179,22 @@ def build(config: Config) -> Parts:
     collector = Collector(
         env, replay, window=config.early_stopping.window_size, states=world.states if world else None
     )
-    return Parts(config, collector, replay, agent, sampler, world)
+    return Parts(config, collector, replay, agent, sampler, world, frames)
+
+
+def frame_placement(config: Config, frame_shape: tuple[int, int]) -> Placement:
+    """Where the frames of both buffers lie in an off-policy run."""
+    frames, has_model = config.replay.capacity, config.training.real_ratio < 1
+    if has_model:
+        frames += model_buffer_capacity(config) * (config.env.frame_stack + branch_length(config))
+    oracle = has_model and config.model.kind == "oracle"
+    networks = pick_device(config.device)
+    return place_frames(
+        "cpu" if oracle else config.replay.device,
+        networks=networks.type,
+        index=networks.index,
+        nbytes=frames * frame_shape[0] * frame_shape[1],
+    )
 
 
 def prioritized_settings(config: Config) -> DDQNConfig | None:
@@ -183,13 +203,16 @@ def prioritized_settings(config: Config) -> DDQNConfig | None:
     return agent if isinstance(agent, DDQNConfig) and agent.prioritized else None
 
 
-def build_replay(config: Config, frame_shape: tuple[int, int]) -> ReplayBuffer:
-    """The buffer of real transitions, prioritised where the learner wants it so."""
+def build_replay(
+    config: Config, frame_shape: tuple[int, int], *, device: Device | None = None
+) -> ReplayBuffer:
+    """The buffer of real transitions, its frames on `device`; prioritised where the learner wants it so."""
     settings: dict[str, Any] = {
         "frame_shape": frame_shape,
         "seed": config.seed,
         "holdout_ratio": config.model.holdout_ratio if config.training.real_ratio < 1 else 0.0,
         "num_threads": min(thread_count(config), MOST_COPY_THREADS),
+        "device": device,
     }
     capacity, lanes = config.replay.capacity, config.env.num_envs
     if priorities := prioritized_settings(config):
@@ -209,15 +232,22 @@ def build_model(config: Config, frame_shape: tuple[int, int], num_actions: int) 
     )
 
 
-def build_world(config: Config, frame_shape: tuple[int, int], agent: Agent, *, branches: int) -> ModelParts:
-    """The world model with everything around it, and room for so many branches."""
-    training = config.training
+def build_world(
+    config: Config,
+    frame_shape: tuple[int, int],
+    agent: Agent,
+    *,
+    branches: int,
+    device: Device | None = None,
+) -> ModelParts:
+    """The world model with everything around it, and room on `device` for so many branches."""
     buffer = ModelBuffer(
         branches,
         context=config.env.frame_stack,
-        horizon=longest_rollout(training.model_rollout_length, training.rollout_schedule),
+        horizon=branch_length(config),
         frame_shape=frame_shape,
         seed=config.seed,
+        device=device,
     )
     stack_size = config.env.frame_stack
     if config.model.kind == "oracle":
@@ -243,6 +273,11 @@ def build_oracle(config: Config, states: StateStore) -> Oracle:
     """The training environment's own game as a model, and where its states are kept."""
     game = BranchGame(config.env.id, EnvSettings(**config.env.env_settings()))
     return Oracle(game, states, num_envs=config.env.num_envs)
+
+
+def branch_length(config: Config) -> int:
+    """Steps of the longest branch that the schedule asks for."""
+    return longest_rollout(config.training.model_rollout_length, config.training.rollout_schedule)
 
 
 def model_buffer_capacity(config: Config) -> int:

@@ -125,8 +125,9 @@ class Trainer(Loop):
 
     @property
     def opening(self) -> str:
-        """What imagines; without a model nothing."""
-        return f"rollouts: {self.parts.world.engine.description}" if self.parts.world else ""
+        """Where frames lie, and what imagines."""
+        frames = f"frames: {self.parts.frames.description}"
+        return f"{frames}; rollouts: {self.parts.world.engine.description}" if self.parts.world else frames
 
     @property
     def gate_verdict(self) -> str:

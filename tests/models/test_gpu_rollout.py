@@ -18,7 +18,6 @@ from mbpo_fast.models import (
     WorldModel,
     make_rollout_engine,
 )
-from mbpo_fast.models.fused import pack_parts
 from mbpo_fast.nets.packing import pack_policy
 from mbpo_fast.ops import gpu
 from mbpo_fast.ops.gpu import Device, GpuNetwork
@@ -213,7 +212,7 @@ def test_bad_arguments(device: Device, changes: dict, message: str) -> None:
 
 
 def test_a_world_with_other_outputs_is_refused(device: Device) -> None:
-    policy, _ = pack_parts(contexts(1, 5), agent(), world(1, **SMALL))
+    policy = pack_policy(agent().network, (SIDE, SIDE))
     with pytest.raises(ValueError, match="a world model with two outputs, got 1"):
         GpuNetwork(policy, device, predicts_frames=True)
 
@@ -241,61 +240,3 @@ def test_a_missing_gpu_and_a_missing_build_say_the_fix(
         gpu.load_cuda()
     with pytest.raises(UsageError, match=r"with nvcc on the PATH: pip install"):
         make("cuda")
-
-
-class Fixed:
-    """A rollout whose parts stay where they are, so that it can be launched again."""
-
-    def __init__(self, device: Device, rows: int, horizon: int) -> None:
-        model = world(2, **SMALL)
-        model.end_threshold = 1.0
-        start = contexts(rows, 5)
-        policy, packed = pack_parts(start, agent(), model)
-        self.parts = GpuNetwork(policy, device), GpuNetwork(packed, device, predicts_frames=True)
-        self.start = device.put(start)
-        shape = {"capacity": rows, "context": 4, "horizon": horizon, "frame_shape": (SIDE, SIDE)}
-        self.branches = gpu.GpuBranches(device, rows, **shape)
-        self.workspace = gpu.rollout_workspace(*self.parts, rows)
-        self.settings: dict[str, Any] = {
-            "first": 0,
-            "horizon": horizon,
-            "epsilon": 0.5,
-            "samples": False,
-            "elites": model.elites,
-            "thresholds": (model.reward_threshold, model.end_threshold),
-            "draws": {"seed": 3, "action_stream": 6, "member_stream": 7, "step": 0},
-        }
-
-    def launch(self) -> None:
-        gpu.rollout(*self.parts, self.start, self.branches, workspace=self.workspace, **self.settings)
-
-
-def test_a_rollout_allocates_nothing_and_repeats(device: Device) -> None:
-    fixed = Fixed(device, 6, 3)
-    fixed.launch()
-    first = fixed.branches.export()
-    kept = {name: array.copy() for name, array in first.items()}
-    fixed.launch()
-    again = fixed.branches.export()
-    assert all(np.array_equal(kept[name], again[name]) for name in kept)
-
-
-def test_a_graph_captures_a_rollout_on_another_stream(device: Device) -> None:
-    if device.description == "emulated":
-        pytest.skip("graphs and streams are CUDA's")
-    fixed = Fixed(device, 20, 3)
-    fixed.launch()
-    expected = fixed.branches.export()
-    before = torch.cuda.memory_allocated()
-    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        fixed.launch()
-    with torch.cuda.graph(graph, stream=stream):
-        fixed.launch()
-    assert torch.cuda.memory_allocated() == before
-    for array in fixed.branches.arrays.values():
-        array.zero_()
-    graph.replay()
-    again = fixed.branches.export()
-    assert all(np.array_equal(expected[name], again[name]) for name in expected)

@@ -44,7 +44,7 @@ StepState take_state(Pieces& pieces, std::int64_t rows, std::int64_t members) {
   const std::int64_t tiles = rows / kRowTile + members;
   StepState state{};
   state.alive = pieces.take<std::uint8_t>(rows);
-  for (std::int32_t** lanes : {&state.branch, &state.member, &state.action, &state.order}) {
+  for (std::int32_t** lanes : {&state.branch, &state.member, &state.action, &state.order, &state.drawn}) {
     *lanes = pieces.take<std::int32_t>(rows);
   }
   for (std::int32_t** of_tile : {&state.tile_first, &state.tile_rows, &state.tile_member}) {
@@ -60,16 +60,30 @@ struct Memory {
   float *values, *logits;
   Half* kept;
   unsigned char* arena;
+  Opinions opinions;
+  Agreement agreement;
 };
 
-Memory take_memory(Pieces& pieces, const Program& policy, const Program& world, std::int64_t members,
-                   std::int64_t rows) {
-  const StepState state = take_state(pieces, rows, members);
-  float* values = pieces.take<float>(rows * policy.outputs_of_row);
-  float* logits = pieces.take<float>(rows * world.outputs_of_row);
-  Half* kept = pieces.take<Half>(rows * std::max(policy.kept_of_row, world.kept_of_row));
+Memory take_memory(Pieces& pieces, const GpuNetwork& policy_network, const GpuNetwork& world_network,
+                   std::int64_t rows, std::int64_t asked) {
+  const Program &policy = policy_network.program(), &world = world_network.program();
+  const NetworkInput& in = world_network.network().input();
+  Memory memory{};
+  memory.state = take_state(pieces, rows, world_network.network().members());
+  memory.values = pieces.take<float>(rows * policy.outputs_of_row);
+  memory.logits = pieces.take<float>(std::max<std::int64_t>(asked, 1) * rows * world.outputs_of_row);
+  memory.kept = pieces.take<Half>(rows * std::max(policy.kept_of_row, world.kept_of_row));
   const std::int64_t arena = std::max(policy.arena_bytes, world.arena_bytes);
-  return {state, values, logits, kept, pieces.take<unsigned char>(arena_blocks(rows) * arena)};
+  memory.arena = pieces.take<unsigned char>(arena_blocks(rows) * arena);
+  if (asked == 0) return memory;
+  memory.opinions = {pieces.take<std::uint8_t>(asked * rows * in.height * in.width), memory.logits,
+                     static_cast<std::int32_t>(asked), rows};
+  memory.agreement = {pieces.take<Outcome>(rows), pieces.take<float>(rows)};
+  return memory;
+}
+
+std::int64_t elites_asked(const RolloutSpec& spec) {
+  return spec.mean || spec.uncertainty.measured ? static_cast<std::int64_t>(spec.elites.size()) : 0;
 }
 
 void check_workspace(const Workspace& workspace, std::int64_t needed) {
@@ -124,18 +138,114 @@ void launch_lanes(const Launcher& launch, const Kernel& kernel, std::int64_t row
   launch(kernel, ceil_div(rows, launch.threads<Kernel>()), 0);
 }
 
-Select make_select(const StepState& state, std::int64_t count, std::int64_t members, const RolloutSpec& spec,
-                   std::int64_t step) {
-  Select select{state,
-                static_cast<std::int32_t>(count),
-                static_cast<std::int32_t>(members),
-                spec.member,
-                static_cast<std::int32_t>(spec.elites.size()),
-                {}};
-  select.draws.step += static_cast<std::uint64_t>(step);
-  std::copy(spec.elites.begin(), spec.elites.end(), select.elites);
-  return select;
-}
+// One call of rollout(): what its steps launch.
+class Rollout {
+ public:
+  Rollout(const LoadedNetwork& policy, const LoadedNetwork& world, const RolloutSpec& spec,
+          const Memory& memory, const FrameSource& frames, const BranchTable& table, std::int64_t count,
+          std::intptr_t stream)
+      : policy_(policy),
+        world_(world),
+        spec_(spec),
+        memory_(memory),
+        frames_(frames),
+        table_(table),
+        count_(count),
+        members_(world.network.network().members()),
+        launch_(stream) {}
+
+  void run() {
+    launch_(Begin{frames_, memory_.state, table_}, count_, 0);
+    for (; frames_.step < spec_.horizon; ++frames_.step) {
+      select();
+      choose();
+      elites_asked(spec_) ? ask_all() : ask_drawn();
+      const Uncertainty& uncertainty = spec_.uncertainty;
+      launch_lanes(launch_,
+                   Finish{memory_.state, frames_, table_, memory_.logits, memory_.agreement, spec_.thresholds,
+                          uncertainty.bonus, uncertainty.mask_share},
+                   count_);
+    }
+  }
+
+ private:
+  DrawKey now(DrawKey key) const {
+    key.step += static_cast<std::uint64_t>(frames_.step);
+    return key;
+  }
+
+  void select() const {
+    Select select{memory_.state,
+                  static_cast<std::int32_t>(count_),
+                  static_cast<std::int32_t>(members_),
+                  now(spec_.member),
+                  static_cast<std::int32_t>(spec_.elites.size()),
+                  {}};
+    std::copy(spec_.elites.begin(), spec_.elites.end(), select.elites);
+    launch_(select, 1, (launch_.threads<Select>() + 2 * members_) * std::int64_t{sizeof(int)});
+  }
+
+  void choose() const {
+    const StepState& state = memory_.state;
+    run_network(launch_, policy_,
+                {{state.lanes, nullptr, state.branch, nullptr, nullptr},
+                 {},
+                 frames_,
+                 memory_.values,
+                 memory_.kept,
+                 memory_.arena,
+                 count_,
+                 1});
+    const auto actions = static_cast<std::int32_t>(policy_.network.network().input().actions);
+    launch_lanes(launch_,
+                 Choose{state, memory_.values, actions, {spec_.epsilon, spec_.samples}, now(spec_.action)},
+                 count_);
+  }
+
+  void ask_drawn() const {
+    const StepState& state = memory_.state;
+    run_network(launch_, world_,
+                {{state.lanes, state.order, state.branch, state.member, state.action},
+                 {state.tiles, state.tile_first, state.tile_rows, state.tile_member},
+                 frames_,
+                 memory_.logits,
+                 memory_.kept,
+                 memory_.arena,
+                 count_,
+                 members_});
+  }
+
+  // Every elite about every row, one after the other.
+  void ask_all() const {
+    const StepState& state = memory_.state;
+    const std::int64_t outputs = world_.network.program().outputs_of_row;
+    for (std::int64_t e = 0; e < elites_asked(spec_); ++e) {
+      const auto elite = static_cast<std::int32_t>(spec_.elites[static_cast<std::size_t>(e)]);
+      FrameSource frames = frames_;
+      frames.said = memory_.opinions.frame + e * count_ * frames.bytes();
+      run_network(launch_, world_,
+                  {{state.lanes, nullptr, state.branch, nullptr, state.action, elite},
+                   {nullptr, nullptr, nullptr, nullptr, elite},
+                   frames,
+                   memory_.logits + e * count_ * outputs,
+                   memory_.kept,
+                   memory_.arena,
+                   count_,
+                   1});
+    }
+    launch_(Agree{state, frames_, memory_.opinions, memory_.agreement, spec_.mean,
+                  spec_.uncertainty.changed_levels},
+            count_, Agree::shared_bytes(launch_.threads<Agree>()));
+  }
+
+  const LoadedNetwork &policy_, &world_;
+  const RolloutSpec& spec_;
+  const Memory& memory_;
+  FrameSource frames_;
+  BranchTable table_;
+  std::int64_t count_, members_;
+  Launcher launch_;
+};
 
 }  // namespace
 
@@ -202,9 +312,10 @@ void evaluate(const LoadedNetwork& loaded, const Workspace& workspace, const std
   run_network(launch, loaded, {table, tiles, frames, out, kept, arena, rows, members});
 }
 
-std::int64_t rollout_workspace_bytes(const GpuNetwork& policy, const GpuNetwork& world, std::int64_t count) {
+std::int64_t rollout_workspace_bytes(const GpuNetwork& policy, const GpuNetwork& world, std::int64_t count,
+                                     std::int64_t asked) {
   Pieces pieces(nullptr);
-  take_memory(pieces, policy.program(), world.program(), world.network().members(), count);
+  take_memory(pieces, policy, world, count, asked);
   return pieces.bytes();
 }
 
@@ -216,60 +327,26 @@ void rollout(const LoadedNetwork& policy, const LoadedNetwork& world, const Work
                 {branches.capacity, branches.context, branches.horizon, branches.height, branches.width});
   MBPO_CHECK(policy.network.purpose() == Purpose::kValues && world.network.purpose() == Purpose::kFrames, kOp,
              "a policy of values and a world model of frames", "other purposes");
-  MBPO_CHECK(!spec.mean && !spec.uncertainty.measured, kOp, "one member a row on a GPU", "all elites asked");
   MBPO_CHECK(count <= kMaxRows && spec.elites.size() <= kMaxElites, kOp,
              text("at most ", kMaxRows, " branches and ", kMaxElites, " elites"),
              text(count, ", ", spec.elites.size()));
-  check_workspace(workspace, rollout_workspace_bytes(policy.network, world.network, count));
-  const std::int64_t members = world.network.network().members(), actions = in.actions;
+  const std::int64_t asked = elites_asked(spec);
+  check_workspace(workspace, rollout_workspace_bytes(policy.network, world.network, count, asked));
   Pieces pieces(workspace.memory);
-  const Memory memory =
-      take_memory(pieces, policy.network.program(), world.network.program(), members, count);
-  const StepState& state = memory.state;
-  FrameSource frames{start,
-                     branches.frame,
-                     in.context,
-                     branches.context + branches.horizon,
-                     branches.context,
-                     branches.capacity,
-                     first,
-                     in.height,
-                     in.width,
-                     0};
-  const BranchTable table{branches.action, branches.reward, branches.terminated,
-                          branches.member, branches.length, branches.horizon};
-  const Launcher launch(stream);
-  launch(Begin{frames, state, table}, count, 0);
-  for (std::int64_t step = 0; step < spec.horizon; ++step) {
-    frames.step = step;
-    DrawKey acts = spec.action;
-    acts.step += static_cast<std::uint64_t>(step);
-    launch(make_select(state, count, members, spec, step), 1,
-           (launch.threads<Select>() + 2 * members) * std::int64_t{sizeof(int)});
-    run_network(launch, policy,
-                {{state.lanes, nullptr, state.branch, nullptr, nullptr},
-                 {},
-                 frames,
-                 memory.values,
-                 memory.kept,
-                 memory.arena,
-                 count,
-                 1});
-    launch_lanes(
-        launch,
-        Choose{state, memory.values, static_cast<std::int32_t>(actions), {spec.epsilon, spec.samples}, acts},
-        count);
-    run_network(launch, world,
-                {{state.lanes, state.order, state.branch, state.member, state.action},
-                 {state.tiles, state.tile_first, state.tile_rows, state.tile_member},
-                 frames,
-                 memory.logits,
-                 memory.kept,
-                 memory.arena,
-                 count,
-                 members});
-    launch_lanes(launch, Finish{state, frames, table, memory.logits, spec.thresholds}, count);
-  }
+  const Memory memory = take_memory(pieces, policy.network, world.network, count, asked);
+  const FrameSource frames{start,
+                           branches.frame,
+                           in.context,
+                           branches.context + branches.horizon,
+                           branches.context,
+                           branches.capacity,
+                           first,
+                           in.height,
+                           in.width,
+                           0};
+  const BranchTable table{branches.action, branches.reward, branches.terminated, branches.member,
+                          branches.length, branches.doubt,  branches.horizon};
+  Rollout(policy, world, spec, memory, frames, table, count, stream).run();
 }
 
 }  // namespace mbpo_fast::gpu

@@ -66,9 +66,12 @@ struct DeviceBranches {
   std::uint8_t* terminated;
   std::int16_t* member;
   std::int32_t* length;
+  float* doubt;  // [capacity, horizon]: the elites' disagreement about every imagined step; -1 elsewhere
 };
 
-std::int64_t rollout_workspace_bytes(const GpuNetwork& policy, const GpuNetwork& world, std::int64_t count);
+// `asked`: elites that all rows are asked about; 0 where a row is its member's alone.
+std::int64_t rollout_workspace_bytes(const GpuNetwork& policy, const GpuNetwork& world, std::int64_t count,
+                                     std::int64_t asked);
 
 // Rolls `count` branches from start [count, C, h, w] into the places first, first + 1, ... of the buffer,
 // modulo its capacity. Always launches all steps; those of a branch after its end do nothing.

@@ -9,15 +9,16 @@ struct RowTile {
   int first, rows, member;
 };
 
-// Neighbouring positions of one member, at most kRowTile. Null: all rows are of member 0.
+// Neighbouring positions of one member, at most kRowTile. Null: all rows are of the member `sole`.
 struct RowTiles {
   const std::int32_t *count, *first, *rows, *member;
+  std::int32_t sole = 0;
 
   MBPO_GPU bool has(int tile, int lanes) const { return count ? tile < *count : tile * kRowTile < lanes; }
   MBPO_GPU RowTile at(int tile, int lanes) const {
     if (count) return {first[tile], rows[tile], member[tile]};
     const int from = tile * kRowTile;
-    return {from, lanes - from < kRowTile ? lanes - from : kRowTile, 0};
+    return {from, lanes - from < kRowTile ? lanes - from : kRowTile, sole};
   }
 };
 

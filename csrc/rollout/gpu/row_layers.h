@@ -403,7 +403,7 @@ MBPO_GPU void apply_change(const RowContext& row, const Op& op) {
   const int cell = op.kernel, area = cell * cell, width = op.in.width * cell;
   const bool masked = op.in.channels == 2 * area;
   const std::uint8_t* newest = frames.newest(row.branch, 1, 0);
-  std::uint8_t* to = frames.in_buffer(row.branch, frames.ring_context + frames.step);
+  std::uint8_t* to = frames.destination(row.branch);
   for (int i = row.block.thread(); i < op.in.height * cell * width; i += row.block.threads()) {
     const int y = i / width, x = i % width;
     const int at = element(op.in, y / cell, x / cell) + y % cell * cell + x % cell;

@@ -3,30 +3,12 @@
 
 #include "core/philox.h"
 #include "rollout/decisions.h"
+#include "rollout/gpu/consensus.h"
 #include "rollout/gpu/kernels.h"
 
 namespace mbpo_fast::gpu {
 
 inline constexpr int kMaxElites = 1024;
-
-// Device memory of a rollout of B branches. A lane is a branch that has not ended, in order; draws are by
-// lane, as on the CPU.
-struct StepState {
-  std::uint8_t* alive;                                 // [B] of each branch
-  std::int32_t *branch, *member, *action, *order;      // [B] by lane; order: lanes grouped by member
-  std::int32_t *tile_first, *tile_rows, *tile_member;  // [B / kRowTile + members]
-  std::int32_t *lanes, *tiles;                         // [1] how many
-};
-
-// The model buffer's steps, [branches, horizon] and [branches].
-struct BranchTable {
-  std::int64_t* action;
-  float* reward;
-  std::uint8_t* terminated;
-  std::int16_t* member;
-  std::int32_t* length;
-  std::int64_t horizon;
-};
 
 // Begins the branches: their real frames into the buffer.
 struct Begin {
@@ -47,6 +29,9 @@ struct Begin {
     }
     const std::int64_t copied = words * static_cast<std::int64_t>(sizeof(Words));
     for (std::int64_t i = copied + block.thread(); i < bytes; i += block.threads()) to[i] = from[i];
+    for (std::int64_t i = block.thread(); i < table.horizon; i += block.threads()) {
+      table.doubt[frames.place(branch) * table.horizon + i] = -1.0f;
+    }
     if (block.thread() != 0) return;
     state.alive[branch] = 1;
     table.length[frames.place(branch)] = 0;
@@ -102,7 +87,8 @@ struct Select {
     }
     for (int i = block.thread(); i < lanes; i += block.threads()) {
       const PhiloxWords words = draws.words(static_cast<std::uint32_t>(i));
-      state.member[i] = elites[integer_from(words[0], words[1], num_elites)];
+      state.drawn[i] = static_cast<std::int32_t>(integer_from(words[0], words[1], num_elites));
+      state.member[i] = elites[state.drawn[i]];
     }
     if (block.thread() == 0) *state.lanes = lanes;
     block.sync();
@@ -128,25 +114,48 @@ struct Choose {
   }
 };
 
-// Reward and end from the logits [lanes, 4], a thread each; the step into the buffer.
+// Reward and end from the logits [lanes, 4] or from what the elites agreed on, a thread each; the step into
+// the buffer, unless it is masked, which ends its branch.
 struct Finish {
   static constexpr int kWarps = 4;
   StepState state;
   FrameSource frames;
   BranchTable table;
   const float* logits;
+  Agreement agreement;  // null where the elites were not asked
   Thresholds thresholds;
+  float bonus;
+  double mask_share;
+
+  // Among the share of highest doubt; of equal ones the earlier lane is.
+  MBPO_GPU bool is_masked(int lane, int lanes) const {
+    const int count = static_cast<int>(static_cast<double>(lanes) * mask_share);
+    if (count == 0) return false;
+    const float* doubt = agreement.doubt;
+    int before = 0;
+    for (int i = 0; i < lanes; ++i) {
+      before += doubt[i] > doubt[lane] || (doubt[i] == doubt[lane] && i < lane);
+    }
+    return before < count;
+  }
 
   MBPO_GPU void operator()(const Block& block, unsigned char*) const {
     const int lane = block.index() * block.threads() + block.thread();
     if (lane >= *state.lanes) return;
-    const float* own = logits + lane * (kRewardClasses + 1);
-    const Outcome outcome = outcome_of(own);
+    const bool asked = agreement.doubt;
+    const Outcome outcome =
+        asked ? agreement.outcome[lane] : outcome_of(logits + lane * (kRewardClasses + 1));
     const bool ends = outcome.end > thresholds.end;
     const std::int64_t branch = state.branch[lane], place = frames.place(branch);
     const std::int64_t at = place * table.horizon + frames.step;
+    if (asked) table.doubt[at] = agreement.doubt[lane];
+    if (asked && is_masked(lane, *state.lanes)) {
+      state.alive[branch] = 0;
+      return;
+    }
     table.action[at] = state.action[lane];
-    table.reward[at] = decide_reward(outcome, thresholds.reward);
+    table.reward[at] =
+        decide_reward(outcome, thresholds.reward) + (asked ? bonus * agreement.doubt[lane] : 0.0f);
     table.terminated[at] = ends;
     table.member[at] = static_cast<std::int16_t>(state.member[lane]);
     table.length[place] = static_cast<std::int32_t>(frames.step) + 1;

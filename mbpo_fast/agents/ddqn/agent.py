@@ -21,6 +21,7 @@ from mbpo_fast.agents.off_policy import augmented_stacks, move_target
 from mbpo_fast.agents.protocol import TransitionBatch
 from mbpo_fast.nets import QNetwork
 from mbpo_fast.nets.precision import use_bf16
+from mbpo_fast.nets.tensors import on_device
 from mbpo_fast.ops import Stream, random_words
 
 
@@ -130,8 +131,7 @@ class DDQN(Learner):
         """
         obs, next_obs, *future = self._augmented(batch)
         reward, discount, weight, action = (
-            torch.from_numpy(x).to(self.device)
-            for x in (batch.reward, batch.discount, batch.weight, batch.action)
+            on_device(x, self.device) for x in (batch.reward, batch.discount, batch.weight, batch.action)
         )
         target = self._td_target(next_obs, reward, discount)
         features = self.online.features(obs)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mbpo_fast.agents.protocol import Futures
 from mbpo_fast.nets import QNetwork
 from mbpo_fast.nets.precision import autocast
+from mbpo_fast.nets.tensors import on_device
 
 
 class SelfPrediction(nn.Module):
@@ -45,7 +46,7 @@ def self_prediction_loss(
     features f32 [B, F] are the online encoder's, of which the first R rows have futures; stacks u8
     [K R, S, h, w] are those that followed, which the target network encodes and projects.
     """
-    action, alive = (torch.from_numpy(x).to(features.device) for x in (futures.action, futures.alive))
+    action, alive = (on_device(x, features.device) for x in (futures.action, futures.alive))
     with torch.no_grad(), autocast(features.device, target.bf16):
         truth = target.project(target.encoder(stacks)).float().view(*action.shape, -1)
     rows = action.shape[1]
