@@ -121,6 +121,6 @@ def test_auto_leaves_room_on_the_gpu(device: EmulatedDevice, monkeypatch: pytest
 def test_learners_from_main_memory_refuse_frames_elsewhere() -> None:
     for preset, kind in (("catch-ppo", "learned"), ("debug", "oracle")):
         with pytest.raises(
-            UsageError, match="replay.device: ppo and model.kind oracle read frames on the cpu"
+            UsageError, match=r"replay\.device: ppo and model\.kind oracle read frames on the cpu"
         ):
             load_config([preset], {"replay.device": "cuda", "model.kind": kind})
