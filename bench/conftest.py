@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from mbpo_fast.errors import UsageError
 from mbpo_fast.ops import build_info
+from mbpo_fast.ops.gpu import CudaDevice
 
 Tag = Callable[[str, str, int], None]
 
@@ -24,6 +26,18 @@ def _processor() -> str:
 
 def pytest_report_header() -> str:
     return f"machine: {_processor()}, {os.cpu_count()} logical CPUs; core: {build_info()}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Benchmarks of a GPU are left out where there is none, or no extension for it."""
+    wanted = [item for item in items if item.get_closest_marker("cuda")]
+    if not wanted:
+        return
+    try:
+        CudaDevice()
+    except UsageError:
+        config.hook.pytest_deselected(items=wanted)
+        items[:] = [item for item in items if item not in wanted]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

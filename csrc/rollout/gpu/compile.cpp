@@ -8,35 +8,6 @@
 
 namespace mbpo_fast::gpu {
 
-namespace {
-
-OpKind plain_kind(LayerKind kind) {
-  switch (kind) {
-    case LayerKind::kMeans:
-      return OpKind::kMeans;
-    case LayerKind::kLinear:
-      return OpKind::kLinear;
-    case LayerKind::kNorm:
-      return OpKind::kNorm;
-    case LayerKind::kConcat:
-      return OpKind::kConcat;
-    case LayerKind::kClamp:
-      return OpKind::kClamp;
-    case LayerKind::kMaxPool:
-      return OpKind::kMaxPool;
-    case LayerKind::kPool:
-      return OpKind::kPool;
-    case LayerKind::kDepthToSpace:
-      return OpKind::kDepthToSpace;
-    case LayerKind::kExpectation:
-      return OpKind::kExpectation;
-    default:
-      return OpKind::kActivation;
-  }
-}
-
-}  // namespace
-
 Compiler::Compiler(const Network& network, const float* numbers, Purpose purpose, std::int64_t shared_limit)
     : network_(network),
       numbers_(numbers),
@@ -140,7 +111,7 @@ void Compiler::add_layer(std::int64_t reg) {
 // A layer without a matrix product: float32 weights, if any.
 void Compiler::add_plain(std::int64_t reg) {
   const Layer& own = layer(reg);
-  Draft draft{op_of(reg, plain_kind(own.kind))};
+  Draft draft{op_of(reg, op_kind(own.kind))};
   if (own.input != kNone) draft.in = read(own.input);
   steer(own, draft);
   pack_plain(own, draft.op);

@@ -8,6 +8,8 @@
 
 #include <cstdint>
 
+#include "rollout/network.h"
+
 namespace mbpo_fast::gpu {
 
 // A map in shared memory, [h, w, c] with a border of zeros. float32 where no matrix product reads it, else
@@ -20,6 +22,7 @@ struct Map {
   std::int32_t is_float;
 };
 
+// The kinds of layers (network.h) in their order, then what a kernel does beside them.
 enum class OpKind : std::int32_t {
   kFrames,  // of the newest `count` frames those from `first` on, scaled, or their differences
   kMeans,
@@ -39,6 +42,13 @@ enum class OpKind : std::int32_t {
   kEmit,    // a map to the row's outputs
   kChange,  // a map of changes onto the newest frame
 };
+
+constexpr OpKind op_kind(LayerKind kind) {
+  return static_cast<OpKind>(kind);
+}
+static_assert(op_kind(LayerKind::kConvolution) == OpKind::kConvolution &&
+              op_kind(LayerKind::kExpectation) == OpKind::kExpectation &&
+              static_cast<std::int64_t>(OpKind::kLoad) == kLayerKinds);
 
 // The fields of `Layer` (network.h) with what the kernels need beside them.
 struct Op {
