@@ -8,7 +8,9 @@ import torch
 from gpu_devices import ONE_DEVICE
 from rollout_parts import ACTIONS, SIDE, agent, contexts, world
 
-from mbpo_fast.models import GpuRolloutEngine
+from mbpo_fast.agents import DDQN
+from mbpo_fast.agents.ddqn import DDQNConfig
+from mbpo_fast.models import GpuRolloutEngine, ModelConfig, WorldModel
 from mbpo_fast.models.fused import rollout_settings
 from mbpo_fast.models.uncertainty import UncertaintyConfig
 from mbpo_fast.nets.packing import pack_policy, pack_world
@@ -100,3 +102,14 @@ def test_a_graph_captures_a_rollout_on_another_stream(device: Device, steps: dic
     graph.replay()
     again = fixed.written()
     assert all(np.array_equal(expected[name], again[name]) for name in expected)
+
+
+def test_a_step_is_as_many_kernels_as_the_documentation_says(device: Device) -> None:
+    """docs/performance.md counts three more: lanes and members, actions, decisions."""
+    shape: dict[str, Any] = {"frame_shape": (84, 84), "num_actions": ACTIONS, "seed": 0}
+    policy = pack_policy(DDQN(DDQNConfig(), stack_size=4, **shape).network, (84, 84))
+    assert GpuNetwork(policy, device).core.kernels == 3
+    for arch, context, kernels in (("clock", 36, 1), ("grid", 8, 1), ("nature", 4, 6)):
+        model = WorldModel(ModelConfig(arch=arch, context=context, ensemble_size=1, num_elites=1), **shape)
+        packed = pack_world(model.members, (84, 84), context=context, num_actions=ACTIONS)
+        assert GpuNetwork(packed, device, predicts_frames=True).core.kernels == kernels, arch
