@@ -50,6 +50,9 @@ def test_held_out_episodes_are_never_trained_on() -> None:
     batches = [ids for ids in spy.gathered if len(ids) == 5 * 8]
     assert len(batches) == 6
     assert not held_out & set(np.concatenate(batches).tolist())
+    judged = spy.gathered[1]  # the first rows measured the changes
+    assert len(judged) > 20
+    assert set(judged.tolist()) <= held_out
     before = held_out
     for _ in range(13):
         spy.buffer.add(
@@ -69,6 +72,10 @@ def test_each_member_draws_from_its_own_bootstrap() -> None:
         reward, terminated = buffer.outcomes(own)
         assert np.array_equal(rewarded, own[reward != 0])
         assert np.array_equal(ended, own[terminated])
+    # From equal pools members still draw different rows.
+    alike = [trainer._pools(buffer)[0]] * 5
+    drawn = trainer._batch(buffer, alike)[0]
+    assert not torch.equal(drawn[0], drawn[1])
     # The same after more data has come: what was drawn stays drawn.
     again = trainer._pools(buffer)
     assert np.array_equal(again[0][0], np.repeat(ids, weights[0]))
@@ -148,6 +155,18 @@ def test_early_stop_counts_patience_and_keeps_each_members_best() -> None:
     assert best.tolist() == [3.999, 4.99]
     for member, value in zip(net.members, (3.0, 2.0), strict=True):
         assert all((parameter == value).all() for parameter in member.parameters())
+
+
+def test_a_fit_ends_with_each_members_best_weights_and_thresholds_for_them() -> None:
+    """At a rate that ruins the weights, those of the first check, before any update, are the best."""
+    net = model(learning_rate=10.0, weight_average=0)
+    net.reward_threshold = net.end_threshold = -1.0
+    trainer, buffer = ModelTrainer(net, seed=0), replay()
+    before = copy.deepcopy(net.members.state_dict())
+    trainer.fit(buffer)
+    for name, weights in net.members.state_dict().items():
+        assert torch.equal(weights, before[name]), name
+    assert min(net.reward_threshold, net.end_threshold) > 0.0
 
 
 def test_fit_stops_early_when_nothing_improves() -> None:
