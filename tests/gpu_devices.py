@@ -10,17 +10,35 @@ EMULATED = [1, 3]  # warps of a block
 NO_EMULATION = importlib.util.find_spec("mbpo_fast._cuda_emulated") is None
 
 
+class TensorDevice(CudaDevice):
+    """What `CudaDevice` does with torch's tensors, on the processor and with the emulated kernels."""
+
+    stream = 1
+    free_bytes = 1 << 30
+
+    def __init__(self) -> None:
+        import torch
+
+        self._torch, self.device, self.description = torch, torch.device("cpu"), "emulated"
+        self.module = EmulatedDevice().module
+
+
 def device_of(kind: str) -> Device:
     if kind == "cuda":
         return CudaDevice()
     if NO_EMULATION:
         pytest.skip("built without MBPO_FAST_EMULATED_CUDA, which `pip install -e` turns on")
-    return EmulatedDevice(int(kind))
+    return TensorDevice() if kind == "tensors" else EmulatedDevice(int(kind))
 
 
 KINDS = [*(pytest.param(str(warps), id=f"emulated-{warps}") for warps in EMULATED)]
 EVERY_DEVICE = pytest.mark.parametrize(
     "device", [*KINDS, pytest.param("cuda", marks=pytest.mark.cuda)], indirect=True
+)
+# Where the memory of a device meets torch.
+TENSORS = pytest.param("tensors", id="emulated-tensors")
+WITH_TENSORS = pytest.mark.parametrize(
+    "device", [KINDS[0], TENSORS, pytest.param("cuda", marks=pytest.mark.cuda)], indirect=True
 )
 ONE_DEVICE = pytest.mark.parametrize(
     "device", [KINDS[0], pytest.param("cuda", marks=pytest.mark.cuda)], indirect=True

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from gpu_devices import KINDS
+from gpu_devices import TENSORS
 
 from mbpo_fast.config import load_config
 from mbpo_fast.data.placement import Placement, place_frames
@@ -16,7 +16,7 @@ from mbpo_fast.ops.gpu import Device, EmulatedDevice
 from mbpo_fast.training import build
 from mbpo_fast.training.run import train
 
-ON_EMULATION = pytest.mark.parametrize("device", KINDS[:1], indirect=True)
+ON_EMULATION = pytest.mark.parametrize("device", [TENSORS], indirect=True)
 SHORT = {
     "threads": "1", "training.total_steps": "300", "training.learning_starts": "100", "log.every": "50",
     "model.first_updates": "10", "model.updates": "5", "checkpoint.every": "100", "replay.capacity": "150",
