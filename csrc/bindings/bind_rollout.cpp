@@ -1,4 +1,4 @@
-#include "bindings/arguments.h"
+#include "bindings/rollout_arguments.h"
 #include "rollout/rollout.h"
 
 namespace mbpo_fast::bindings {
@@ -95,18 +95,10 @@ py::typing::Tuple<int, int, int, float> roll_out(const Network& policy, const Ne
   constexpr const char* op = "rollout";
   const NetworkInput& in = world.input();
   const std::uint8_t* frames = read(op, "start", start, {kAnySize, in.context, in.height, in.width});
-  const py::ssize_t count = size_of(start.value, 0), members = length(op, "elites", elites);
-  const std::int64_t* drawn = read(op, "elites", elites, {members});
-  const auto levels = static_cast<int>(int64(op, "changed_levels", changed_levels));
-  const RolloutSpec spec{int64(op, "horizon", horizon),
-                         epsilon,
-                         samples,
-                         std::vector<std::int64_t>(drawn, drawn + members),
-                         mean,
-                         {measured, levels, mask_share, bonus},
-                         {reward_threshold, end_threshold},
-                         draw_key(op, seed, action_stream, step),
-                         draw_key(op, seed, member_stream, step)};
+  const py::ssize_t count = size_of(start.value, 0);
+  const RolloutSpec spec =
+      rollout_spec(op, horizon, epsilon, samples, elites, mean, measured, changed_levels, mask_share, bonus,
+                   reward_threshold, end_threshold, seed, action_stream, member_stream, step);
   RolloutCount done{};
   {
     const py::gil_scoped_release release;

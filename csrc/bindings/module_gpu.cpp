@@ -1,6 +1,6 @@
 // The kernels for GPUs. Compiled twice: as `_cuda`, and as `_cuda_emulated` for tests without one.
 // Device memory comes as addresses, the stream as its handle.
-#include "bindings/arguments.h"
+#include "bindings/rollout_arguments.h"
 #include "preprocess/gpu.h"
 #include "replay/gpu.h"
 #include "rollout/gpu/engine.h"
@@ -79,18 +79,9 @@ void roll_out(const Loaded& policy, const Loaded& world, std::intptr_t workspace
               bool mean, bool measured, const Integer& changed_levels, double mask_share, float bonus,
               float reward_threshold, float end_threshold, const Integer& seed, const Integer& action_stream,
               const Integer& member_stream, const Integer& step, std::intptr_t stream) {
-  const py::ssize_t members = length(kOp, "elites", elites);
-  const std::int64_t* drawn = read(kOp, "elites", elites, {members});
-  const RolloutSpec spec{
-      int64(kOp, "horizon", horizon),
-      epsilon,
-      samples,
-      std::vector<std::int64_t>(drawn, drawn + members),
-      mean,
-      {measured, static_cast<int>(int64(kOp, "changed_levels", changed_levels)), mask_share, bonus},
-      {reward_threshold, end_threshold},
-      draw_key(kOp, seed, action_stream, step),
-      draw_key(kOp, seed, member_stream, step)};
+  const RolloutSpec spec =
+      rollout_spec(kOp, horizon, epsilon, samples, elites, mean, measured, changed_levels, mask_share, bonus,
+                   reward_threshold, end_threshold, seed, action_stream, member_stream, step);
   const py::gil_scoped_release release;
   gpu::rollout(policy.get(), world.get(), {address<unsigned char>(workspace), workspace_size}, spec,
                address<std::uint8_t>(start), count, branches, first, stream);
