@@ -58,6 +58,10 @@ class TrainingConfig(Settings):
         False,
         description="learn from a step while the environments make the next one; wants env.workers (not ppo)",
     )
+    halves: bool = Field(
+        False,
+        description="ppo acts on one half of the environments while the other steps; wants env.workers",
+    )
     real_ratio: float = Field(
         0.05, gt=0, le=1, description="share of real rows in every batch; 1: no model at all"
     )
@@ -181,6 +185,15 @@ class Config(Settings):
         if self.training.real_ratio < 1 and not self.env.clip_reward:
             raise ValueError(
                 "the model predicts the sign of the reward: env.clip_reward must be true below real_ratio 1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _halves_have_a_policy_that_stands_still(self) -> "Config":
+        if self.training.halves and not (isinstance(self.agent, PPOConfig) and self.env.num_envs >= 2):
+            raise ValueError(
+                "training.halves expects agent.kind ppo and env.num_envs >= 2, "
+                f"got {self.agent.kind} and {self.env.num_envs}"
             )
         return self
 
