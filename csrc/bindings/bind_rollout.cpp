@@ -79,9 +79,11 @@ void step_rows(const Network& network, ThreadPool& pool, float reward_threshold,
   const auto count = static_cast<py::ssize_t>(batch.context.size());
   const StepOut out{write(op, "frame", frame, {count, network.input().height, network.input().width}),
                     write(op, "reward", reward, {count}), write_flags(op, "terminated", terminated, {count})};
+  const Thresholds thresholds{reward_threshold, end_threshold};
   const py::gil_scoped_release release;
+  check_thresholds(op, thresholds);
   check_rows(op, network, batch.rows());
-  WorldRunner(network, pool, count).step({reward_threshold, end_threshold}, batch.rows(), out);
+  WorldRunner(network, pool, count).step(thresholds, batch.rows(), out);
 }
 
 py::typing::Tuple<int, int, int, float> roll_out(const Network& policy, const Network& world,
@@ -97,13 +99,12 @@ py::typing::Tuple<int, int, int, float> roll_out(const Network& policy, const Ne
   const std::uint8_t* frames = read(op, "start", start, {kAnySize, in.context, in.height, in.width});
   const py::ssize_t count = size_of(start.value, 0), members = length(op, "elites", elites);
   const std::int64_t* drawn = read(op, "elites", elites, {members});
-  const auto levels = static_cast<int>(int64(op, "changed_levels", changed_levels));
   const RolloutSpec spec{int64(op, "horizon", horizon),
                          epsilon,
                          samples,
                          std::vector<std::int64_t>(drawn, drawn + members),
                          mean,
-                         {measured, levels, mask_share, bonus},
+                         {measured, int64(op, "changed_levels", changed_levels), mask_share, bonus},
                          {reward_threshold, end_threshold},
                          draw_key(op, seed, action_stream, step),
                          draw_key(op, seed, member_stream, step)};

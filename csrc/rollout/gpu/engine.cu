@@ -72,6 +72,21 @@ Memory take_memory(Pieces& pieces, const Program& policy, const Program& world, 
   return {state, values, logits, kept, pieces.take<unsigned char>(arena_blocks(rows) * arena)};
 }
 
+void check_rows(std::int64_t rows) {
+  MBPO_CHECK(rows >= 0 && rows <= kMaxRows, kOp, text("0 to ", kMaxRows, " rows"), rows);
+}
+
+void check_branches(const DeviceBranches& branches, std::int64_t first) {
+  MBPO_CHECK(
+      std::min({branches.capacity, branches.context, branches.horizon}) >= 1 && branches.horizon <= kMaxRows,
+      kOp, text("branches of at least one place, frame and step, and at most ", kMaxRows, " steps"),
+      text(branches.capacity, ", ", branches.context, ", ", branches.horizon));
+  checked_product(kOp,
+                  {branches.capacity, branches.context + branches.horizon, branches.height, branches.width});
+  MBPO_CHECK(first >= 0 && first < branches.capacity, kOp,
+             text("a first place in [0, ", branches.capacity, ")"), first);
+}
+
 void check_workspace(const Workspace& workspace, std::int64_t needed) {
   MBPO_CHECK(workspace.bytes >= needed, kOp, text("a workspace of ", needed, " bytes"), workspace.bytes);
 }
@@ -172,6 +187,7 @@ std::int64_t GpuNetwork::shared_bytes() const {
 }
 
 std::int64_t GpuNetwork::workspace_bytes(std::int64_t rows) const {
+  check_rows(rows);
   Pieces pieces(nullptr);
   take_state(pieces, rows, network_->members());
   pieces.take<Half>(rows * program_.kept_of_row);
@@ -184,7 +200,6 @@ void evaluate(const LoadedNetwork& loaded, const Workspace& workspace, const std
               std::intptr_t stream) {
   const GpuNetwork& network = loaded.network;
   MBPO_CHECK(network.purpose() == Purpose::kValues, kOp, "a network of values", "one of frames");
-  MBPO_CHECK(rows >= 0 && rows <= kMaxRows, kOp, text("at most ", kMaxRows, " rows"), rows);
   check_workspace(workspace, network.workspace_bytes(rows));
   const std::int64_t members = network.network().members();
   Pieces pieces(workspace.memory);
@@ -203,6 +218,7 @@ void evaluate(const LoadedNetwork& loaded, const Workspace& workspace, const std
 }
 
 std::int64_t rollout_workspace_bytes(const GpuNetwork& policy, const GpuNetwork& world, std::int64_t count) {
+  check_rows(count);
   Pieces pieces(nullptr);
   take_memory(pieces, policy.program(), world.program(), world.network().members(), count);
   return pieces.bytes();
@@ -217,9 +233,9 @@ void rollout(const LoadedNetwork& policy, const LoadedNetwork& world, const Work
   MBPO_CHECK(policy.network.purpose() == Purpose::kValues && world.network.purpose() == Purpose::kFrames, kOp,
              "a policy of values and a world model of frames", "other purposes");
   MBPO_CHECK(!spec.mean && !spec.uncertainty.measured, kOp, "one member a row on a GPU", "all elites asked");
-  MBPO_CHECK(count <= kMaxRows && spec.elites.size() <= kMaxElites, kOp,
-             text("at most ", kMaxRows, " branches and ", kMaxElites, " elites"),
-             text(count, ", ", spec.elites.size()));
+  check_branches(branches, first);
+  MBPO_CHECK(spec.elites.size() <= kMaxElites, kOp, text("at most ", kMaxElites, " elites"),
+             spec.elites.size());
   check_workspace(workspace, rollout_workspace_bytes(policy.network, world.network, count));
   const std::int64_t members = world.network.network().members(), actions = in.actions;
   Pieces pieces(workspace.memory);
