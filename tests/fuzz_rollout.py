@@ -133,6 +133,7 @@ def network_targets(device: EmulatedDevice) -> list[Target]:
     workspace = device.empty((net.core.workspace_bytes(MOST),), np.uint8)
     spec = run_network(packed.parts[0], packed.parts[1][0], context, action, ACTIONS)[-1][:, 0, 0]
 
+    # The network's bytes live as long as `net`, which every call therefore names.
     def evaluate_args(rng: np.random.Generator) -> Args:
         sizes = [device.address(workspace), workspace.size]
         rows = int(rng.integers(1, 4))
@@ -161,7 +162,7 @@ def network_targets(device: EmulatedDevice) -> list[Target]:
         ),
         Target(
             "_cuda.Network.evaluate",
-            net.core.evaluate,
+            lambda *args: net.core.evaluate(*args),
             evaluate_args,
             is_evaluated,
             trusted=(0, 1, 2, 3, 4, 6),
