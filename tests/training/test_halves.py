@@ -91,7 +91,7 @@ def replayed(loop: OnPolicyTrainer) -> dict[str, Any]:
 @pytest.mark.parametrize("real_ratio", ["1", "0.25"])
 def test_the_same_metrics_twice_and_with_any_number_of_workers(real_ratio: str) -> None:
     runs = []
-    for workers in ("0", "0", "1", "2", "4"):
+    for workers in ("0", "0", "1", "2"):
         loop = started(tiny(env__workers=workers, training__real_ratio=real_ratio, log__every="50"))
         runs.append(run(loop))
         loop.collector.env.close()
