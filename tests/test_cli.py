@@ -363,7 +363,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 BENCHMARK = """
     import pytest, time
 
-    @pytest.mark.parametrize(("impl", "seconds"), [("peer", 0.004), ("mbpo_fast", 0.002)])
+    @pytest.mark.parametrize(("impl", "seconds"), [("peer", 0.08), ("mbpo_fast", 0.04)])
     def test_speed(benchmark, impl, seconds):
         benchmark.group = "naps"
         benchmark.extra_info |= {"impl": impl, "case": "n=2", "items": 2}
@@ -385,7 +385,7 @@ def test_bench_puts_ours_beside_the_peers(run: Any, monkeypatch: pytest.MonkeyPa
     assert header[0] == "group"
     assert ours[:3] == ["naps", "n=2", "mbpo_fast"]
     assert peer[:3] == ["naps", "n=2", "peer"]
-    assert 1.0 < float(ours[3]) < 2.0  # ms an item
+    assert 20.0 <= float(ours[3]) < 40.0  # ms an item
     assert 1.3 < float(peer[5]) < 2.7
     assert "-k nothing: no benchmark matches" in run("bench", "-k", "nothing").err
     Path("bench/test_naps.py").write_text("def test_wrong(benchmark): assert benchmark(int) == 1")

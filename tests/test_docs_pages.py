@@ -45,7 +45,8 @@ def test_the_check_names_a_page_that_is_out_of_date(
     monkeypatch.setattr(tool, "ROOT", tmp_path)
     monkeypatch.setattr(tool, "DOCS", tmp_path / "docs")
     (tmp_path / "docs").mkdir()
-    (tmp_path / "docs/results.md").write_text("<!-- table: quickstart -->\n<!-- end -->\n")
+    tables = "".join(f"<!-- table: {name} -->\n<!-- end -->\n" for name in ("quickstart", "baselines"))
+    (tmp_path / "docs/results.md").write_text(tables)
     assert tool.main(["--check"]) == 1
     assert "docs/settings.md: out of date" in capsys.readouterr().err
     assert tool.main([]) == 0
@@ -69,6 +70,13 @@ def test_a_row_is_read_from_its_file(tool: ModuleType) -> None:
     assert row.endswith("| never, 24,005 | 0 % |")
     mean = sum(result["agent"]["scores"]) / len(result["agent"]["scores"])
     assert row.startswith(f"| 0 | {mean:.1f} (")
+
+
+def test_a_baselines_row_is_read_from_its_file(tool: ModuleType) -> None:
+    result = json.loads((ROOT / "results/ppo/seed0.json").read_text())
+    scores = result["evaluation"]["scores"]
+    mean = sum(scores) / len(scores)
+    assert tool._baseline_row(result).startswith(f"| `ppo` | 1,000,002 | 0 | {mean:.1f} (")
 
 
 def test_the_navigation_has_every_page_and_no_other() -> None:

@@ -17,7 +17,9 @@ from mbpo_fast.config.loader import PRESETS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-QUICKSTART = ROOT / "results" / "quickstart"
+RESULTS = ROOT / "results"
+BASELINES = ("ddqn_efficient", "ddqn_nature", "ppo", "sac")
+"""Folders of `RESULTS`, a file for each seed."""
 
 _SETTINGS_HEAD = """\
 <!-- Written by tools/docs_pages.py: change the descriptions in the code, then run it. -->
@@ -95,10 +97,31 @@ def _preset_section(name: str) -> str:
     return "\n".join([f"### {name}", "", about, "", "```yaml", *lines[size:], "```", ""])
 
 
+def _results(folder: str) -> list[dict[str, Any]]:
+    """The results that are kept in a folder, in the order of their seeds."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in (RESULTS / folder).glob("*.json")]
+    return sorted(found, key=lambda result: int(result["seed"]))
+
+
 def quickstart_rows() -> list[str]:
-    """One row of a table for each quick start whose result is kept, in the order of their seeds."""
-    results = [json.loads(path.read_text(encoding="utf-8")) for path in QUICKSTART.glob("*.json")]
-    return [_quickstart_row(result) for result in sorted(results, key=lambda result: result["seed"])]
+    """One row of a table for each quick start whose result is kept."""
+    return [_quickstart_row(result) for result in _results("quickstart")]
+
+
+def baseline_rows() -> list[str]:
+    """One row of a table for each run of a learner without a model."""
+    return [_baseline_row(result) for folder in BASELINES for result in _results(folder)]
+
+
+def _baseline_row(result: Mapping[str, Any]) -> str:
+    evaluation = result["evaluation"]
+    cells = [
+        f"`{result['config']}`",
+        f"{result['env_steps']:,}",
+        str(result["seed"]),
+        f"{_score(evaluation)}, {evaluation['distinct_games']} distinct games",
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
 def _quickstart_row(result: Mapping[str, Any]) -> str:
@@ -121,17 +144,21 @@ def _score(evaluation: Mapping[str, Any]) -> str:
 
 
 def results_page(text: str) -> str:
-    """`docs/results.md` with the table between its markers written anew."""
-    begin, end = "<!-- table: quickstart -->\n", "<!-- end -->"
+    """`docs/results.md` with the tables between their markers written anew."""
+    quickstart = "| seed | trained agent | random actions | gate opened at step | synthetic rows |"
+    baselines = "| settings | agent steps | seed | mean score |"
+    text = _with_table(text, "quickstart", quickstart, quickstart_rows())
+    return _with_table(text, "baselines", baselines, baseline_rows())
+
+
+def _with_table(text: str, name: str, header: str, rows: list[str]) -> str:
+    begin, end = f"<!-- table: {name} -->\n", "<!-- end -->"
     before, marker, rest = text.partition(begin)
     _, closing, after = rest.partition(end)
     if not marker or not closing:
-        raise SystemExit("docs/results.md: expected the markers of the quick start's table")
-    header = [
-        "| seed | trained agent | random actions | gate opened at step | synthetic rows |",
-        "|---|---|---|---|---|",
-    ]
-    return before + begin + "\n".join([*header, *quickstart_rows()]) + "\n" + end + after
+        raise SystemExit(f"docs/results.md: expected the markers of the table {name}")
+    rule = "|---" * (header.count("|") - 1) + "|"
+    return before + begin + "\n".join([header, rule, *rows]) + "\n" + end + after
 
 
 def pages() -> dict[Path, str]:

@@ -13,7 +13,9 @@ def evaluate(
     /,
     *,
     episodes: Annotated[int, Parameter(help="Whole games to play.")] = 100,
-    seed: Annotated[int, Parameter(help="Seed of the games.")] = 0,
+    seed: Annotated[
+        int | None, Parameter(help="Seed of the games; default: that of the run's final evaluation.")
+    ] = None,
     epsilon: Annotated[float | None, Parameter(help="Exploration; default: the run's setting.")] = None,
     env: Annotated[str | None, Parameter(help="Play this environment id instead of the run's.")] = None,
     num_envs: Annotated[int, Parameter(help="Games played side by side.")] = 16,
@@ -25,7 +27,7 @@ def evaluate(
     require("--episodes", episodes, episodes >= 1, "at least 1")
     require("--num-envs", num_envs, num_envs >= 1, "at least 1")
     require("--workers", workers, workers is None or workers >= 0, "at least 0")
-    require("--seed", seed, 0 <= seed < 2**31, "0 to 2147483647")
+    require("--seed", seed, seed is None or 0 <= seed < 2**31, "0 to 2147483647")
     require("--epsilon", epsilon, epsilon is None or 0 <= epsilon <= 1, "0 to 1")
     require("--json", json, json is None or json.parent.is_dir(), "a file in a folder that exists")
     require("--video", video, video is None or video.parent.is_dir(), "a file in a folder that exists")

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mbpo_fast.nets.nature import space_to_depth
 from mbpo_fast.nets.world import NUM_REWARD_CLASSES, PixelNet, Prediction
 
 CELL = 4
@@ -139,8 +140,9 @@ class _MovementConv(nn.Conv2d):
     def forward(self, frames: Tensor) -> Tensor:
         """u8 [B, frames, h, w] -> f32 [B, channels, h / 4, w / 4]."""
         weight = torch.einsum("omij,mf->ofij", self.weight, self.movements) / 255.0
-        pixels = frames.to(torch.float32)
-        return F.conv2d(pixels, weight, self.bias, self.stride)
+        # Each cell's pixels in a row: one product, where strided pixels would be copied twice.
+        cells = space_to_depth(frames).to(torch.float32)
+        return F.conv2d(cells, weight.flatten(1)[:, :, None, None], self.bias)
 
 
 class _Condition(nn.Module):

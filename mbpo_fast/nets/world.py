@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mbpo_fast.nets.nature import space_to_depth
+
 NUM_REWARD_CLASSES = 3
 """Rewards are predicted as sign(r) + 1: 0 negative, 1 none, 2 positive."""
 
@@ -41,16 +43,6 @@ class PixelNet(nn.Module, ABC):
     @abstractmethod
     def forward(self, context: Tensor, action: Tensor) -> Prediction:
         """Predict the step that `action` leads to."""
-
-
-def space_to_depth(context: Tensor, grid: int) -> Tensor:
-    """u8 [B, C, h, w] -> [B, C * grid**2, h / grid, w / grid], the channels last in memory.
-
-    Channel c * grid**2 + i is pixel i of each cell in frame c, as in `torch.nn.functional.pixel_unshuffle`.
-    """
-    batch, frames, height, width = context.shape
-    cells = context.view(batch, frames, height // grid, grid, width // grid, grid).permute(0, 2, 4, 1, 3, 5)
-    return cells.reshape(batch, height // grid, width // grid, -1).permute(0, 3, 1, 2)
 
 
 def _compute_dtype(device: torch.device) -> torch.dtype:
@@ -97,7 +89,7 @@ class GridNet(PixelNet):
     def forward(self, context: Tensor, action: Tensor) -> Prediction:
         """See `PixelNet`."""
         # Straight to the precision that the convolutions will run in: 0 to 255 are exact in all of them.
-        cells = space_to_depth(context, self.GRID).to(_compute_dtype(context.device)).mul_(1.0 / 255.0)
+        cells = space_to_depth(context).to(_compute_dtype(context.device)).mul_(1.0 / 255.0)
         x = self.stem(self._movements(cells))
         for block in self.blocks:
             x = block(x, action)

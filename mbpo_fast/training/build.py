@@ -34,6 +34,11 @@ EVALUATION_SEED = 1_000_003
 """Added to the run's seed: evaluation never plays on training's seeds."""
 
 
+def final_seed(config: Config) -> int:
+    """Seed of a run's final evaluation: neither its training nor an evaluation on the way has it."""
+    return config.seed + 2 * EVALUATION_SEED
+
+
 @dataclass(frozen=True)
 class ModelParts:
     """What a run with a world model has beside the learner; `states` are those of the oracle."""

@@ -15,7 +15,7 @@ from mbpo_fast.envs import EnvSettings, GameVectorEnv, make_env
 from mbpo_fast.envs.halves import half_shares
 from mbpo_fast.envs.registry import parse_env_id, sticky_probability
 from mbpo_fast.ops import Stream
-from mbpo_fast.training.build import build_eval_env, set_threads
+from mbpo_fast.training.build import build_eval_env, final_seed, set_threads
 from mbpo_fast.training.evaluation import Evaluation, evaluate_policy
 from mbpo_fast.training.machine import available_cores
 from mbpo_fast.training.policy import load_policy
@@ -154,17 +154,20 @@ def evaluate(
     agent: FrozenAgent,
     env_id: str | None = None,
     episodes: int = 100,
-    seed: int = 0,
+    seed: int | None = None,
     epsilon: float | None = None,
     workers: int | None = None,
 ) -> dict[str, Any]:
-    """Whole games of a loaded agent, on its own game or another; the keys are those of `Evaluation`."""
+    """Whole games of a loaded agent, on its own game or another; the keys are those of `Evaluation`.
+
+    seed: None is that of the final evaluation of the agent's run, which its training never used.
+    """
     set_threads(agent.config)
     return play(
         agent.config,
         agent._agent,
         episodes=episodes,
-        seed=seed,
+        seed=final_seed(agent.config) if seed is None else seed,
         epsilon=epsilon,
         env_id=env_id,
         workers=workers,
@@ -175,15 +178,19 @@ def evaluate_run(
     path: Path,
     *,
     episodes: int,
-    seed: int,
+    seed: int | None,
     epsilon: float | None,
     env_id: str | None,
     num_envs: int,
     workers: int | None = None,
     video: Path | None = None,
 ) -> dict[str, Any]:
-    """Whole games of a frozen policy; the keys are those of `Evaluation`, and `video`, the file, if asked."""
+    """Whole games of a frozen policy; the keys are those of `Evaluation`, and `video`, the file, if asked.
+
+    seed: see `evaluate`.
+    """
     policy = load_policy(path)
+    seed = final_seed(policy.config) if seed is None else seed
     set_threads(policy.config)
     result = play(
         policy.config,

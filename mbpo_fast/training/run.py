@@ -13,7 +13,7 @@ import numpy as np
 from mbpo_fast.config import Config, differences, load_config, resolved_yaml
 from mbpo_fast.config.schema import MAY_DIFFER_ON_RESUME
 from mbpo_fast.errors import UsageError
-from mbpo_fast.training.build import EVALUATION_SEED, set_threads
+from mbpo_fast.training.build import EVALUATION_SEED, final_seed, set_threads
 from mbpo_fast.training.checkpoint import CheckpointStore
 from mbpo_fast.training.folder_lock import locked
 from mbpo_fast.training.frozen import play
@@ -185,8 +185,7 @@ class _Run:
         """Final evaluation, random baseline, video, summary and report."""
         summary = self._summary(verdict)
         evaluation = self.config.evaluation
-        # Other seeds than those of the evaluations while training.
-        seed = self.config.seed + 2 * EVALUATION_SEED
+        seed = final_seed(self.config)
         if evaluation.final_episodes:
             summary["agent"] = self._play_final(evaluation.epsilon, seed)
             if evaluation.random_baseline:

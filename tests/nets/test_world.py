@@ -8,7 +8,6 @@ import torch.nn.functional as F
 
 from mbpo_fast.nets import ClockNet, GridNet, NatureNet, PixelNet, Prediction
 from mbpo_fast.nets.clock import cell_means
-from mbpo_fast.nets.world import space_to_depth
 
 ROWS, CONTEXT, ACTIONS = 4, 5, 6
 
@@ -130,13 +129,6 @@ def test_the_movement_stem_is_a_convolution_over_differences() -> None:
     stem = net.stem
     expected = F.conv2d(moved, stem.weight.double(), stem.bias.double(), stride=4)  # type: ignore[union-attr]
     assert torch.allclose(stem(inputs()[0][:, -4:]).double(), expected, atol=1e-4)
-
-
-def test_space_to_depth_is_pixel_unshuffle() -> None:
-    context = inputs()[0]
-    cells = space_to_depth(context, 4)
-    assert torch.equal(cells, F.pixel_unshuffle(context, 4))
-    assert cells.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_next_frame_clips_and_rounds() -> None:

@@ -16,11 +16,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from mbpo_fast.config import load_config
 from mbpo_fast.errors import UsageError
-from mbpo_fast.sweeps import local, resources
-from mbpo_fast.sweeps.hyperband import should_stop
-from mbpo_fast.sweeps.schema import EarlyTerminate, Metric, read_sweep
+from mbpo_fast.sweeps import local
+from mbpo_fast.sweeps.schema import read_sweep
 from mbpo_fast.sweeps.view import View
 
 pytest.importorskip("optuna")
@@ -231,21 +229,6 @@ def test_weak_trials_are_stopped_early(
     assert lines("metrics.jsonl")[2] < 10
 
 
-def test_hyperband() -> None:
-    rule = EarlyTerminate((2, 4), eta=2.0)
-    up, down = Metric("x", maximize=True), Metric("x", maximize=False)
-    weak, strong = [1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 3.0, 4.0]
-    both = [weak, strong]
-    assert should_stop(weak, [weak, strong, strong], rule, up)
-    assert not should_stop(strong, both, rule, up)
-    assert not should_stop(weak, [weak], rule, up)  # nobody to compare with
-    assert not should_stop(weak[:1], both, rule, up)  # no band reached
-    assert should_stop(strong, [*both, weak], rule, down)
-    late = [9.0, 1.0, 1.0, 1.0]
-    assert should_stop(late, [late, strong, strong], rule, up)
-    assert not should_stop(late, [late, strong, strong], EarlyTerminate((2, 4), 2.0, strict=False), up)
-
-
 def test_what_is_refused(write: Write, grid: Path, fake: list[str]) -> None:
     open_end = write("method: random\nparameters: {seed: {values: [0, 1]}}\n")
     with pytest.raises(UsageError, match=r"method random expects run_cap, or --count"):
@@ -275,49 +258,6 @@ def test_without_optuna(grid: Path, fake: list[str], monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(UsageError, match=r'optuna is not installed: pip install "mbpo_fast\[sweep\]"'):
         run(grid, fake)
-
-
-def test_jobs_follow_cores_memory_and_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    small = load_config(["debug"], {"threads": "1"})
-    large = load_config(["mbpo"], {"threads": "1", "replay.capacity": "1000000"})
-    monkeypatch.setattr(resources, "available_cores", lambda: 8)
-    monkeypatch.setattr(resources, "free_memory", lambda: 32_000_000_000)
-    monkeypatch.setattr(resources, "gpus", lambda config: [])
-    assert resources.default_jobs(small, 100) == 8
-    assert resources.default_jobs(small, 3) == 3
-    assert resources.default_jobs(load_config(["debug"], {"threads": "4"}), 100) == 2
-    assert resources.default_jobs(large, 100) == 4  # 7.8 GB each
-    monkeypatch.setattr(resources, "free_memory", lambda: 1)
-    assert resources.default_jobs(large, 100) == 1
-    monkeypatch.setattr(resources, "free_memory", lambda: 32_000_000_000)
-    monkeypatch.setattr(resources, "gpus", lambda config: ["0", "1"])
-    assert resources.default_jobs(small, 100) == 2
-
-
-def test_memory_of_a_container(tmp_path: Path) -> None:
-    proc, group = tmp_path / "meminfo", tmp_path / "cgroup"
-    proc.write_text("MemTotal: 9000000 kB\nMemAvailable:    8000000 kB\n")
-    assert resources.free_memory(proc, group) == 8_192_000_000
-    group.mkdir()
-    (group / "memory.max").write_text("max\n")
-    (group / "memory.current").write_text("5\n")
-    assert resources.free_memory(proc, group) == 8_192_000_000
-    (group / "memory.max").write_text("1000\n")
-    assert resources.free_memory(proc, group) == 995
-
-
-def test_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    config = load_config(["debug"], {})
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert resources.gpus(config, tmp_path / "none") == []
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-    assert resources.gpus(config, tmp_path) == ["0", "1"]
-    assert resources.gpus(load_config(["debug"], {"device": "cpu"}), tmp_path) == []
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    assert resources.gpus(config, tmp_path) == ["3", "5"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert resources.gpus(config, tmp_path) == []
 
 
 @pytest.mark.slow

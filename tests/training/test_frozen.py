@@ -1,5 +1,6 @@
 """The frozen policy from Python: load, act, evaluate; and the mistakes that one line answers."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 import mbpo_fast
 from mbpo_fast.config import load_config
 from mbpo_fast.errors import UsageError
+from mbpo_fast.training.build import EVALUATION_SEED, final_seed
+from mbpo_fast.training.frozen import evaluate_run
 from mbpo_fast.training.run import train
 
 
@@ -16,7 +19,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     overrides = {
         "training.total_steps": "240",
         "training.real_ratio": "1",
-        "evaluation.final_episodes": "0",
+        "evaluation.final_episodes": "4",
         "video.final": "false",
         "threads": "1",
     }
@@ -47,6 +50,17 @@ def test_evaluate_is_reproducible(run: Path) -> None:
     assert first["scores"] == mbpo_fast.evaluate(agent, episodes=12, seed=3)["scores"]
     assert len(first["scores"]) == 12
     assert "Catch" in first["protocol"]
+
+
+def test_by_default_the_games_are_those_of_the_final_evaluation(run: Path) -> None:
+    agent = mbpo_fast.load_agent(run)
+    told = json.loads((run / "summary.json").read_text())["agent"]
+    games = told["episodes"]
+    again = evaluate_run(run, episodes=games, seed=None, epsilon=None, env_id=None, num_envs=16)
+    assert again == mbpo_fast.evaluate(agent, episodes=games)
+    assert json.loads(json.dumps(again)) == told
+    # Training began with the games of its own seed.
+    assert final_seed(agent.config) not in (agent.config.seed, agent.config.seed + EVALUATION_SEED)
 
 
 def test_what_is_no_run_is_one_line(tmp_path: Path) -> None:

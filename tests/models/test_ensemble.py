@@ -1,0 +1,120 @@
+"""The ensemble: members apart, rows routed, averaged weights, dropout, the frame loss."""
+
+import numpy as np
+import pytest
+import torch
+from moving_dot import SIDE, model, replay
+
+from mbpo_fast.models import ModelTrainer
+from mbpo_fast.models.losses import VALUE_WEIGHT, frame_loss, typical_change
+from mbpo_fast.nets import Prediction
+
+
+def test_the_frame_loss_does_not_depend_on_contrast() -> None:
+    newest = torch.zeros(1, 4, 4, dtype=torch.uint8)
+    none = torch.zeros(1)
+    losses = []
+    for contrast in (50, 100):
+        following = newest.clone()
+        following[0, 0] = contrast
+        said = Prediction(torch.full((1, 4, 4), 0.5 * contrast / 255), torch.zeros(1, 4, 4), none, none)
+        losses.append(float(frame_loss(said, newest, following, typical_change(newest, following))))
+    assert losses[0] == pytest.approx(losses[1])
+    assert losses[0] == pytest.approx(16 * np.log(2) + VALUE_WEIGHT * 4 * 0.5)
+
+
+def test_averaged_weights_are_judged_and_the_trained_ones_go_on() -> None:
+    buffer = replay()
+    net = model(weight_average=0.9, ensemble_size=2, num_elites=1)
+    trainer = ModelTrainer(net, seed=0)
+    expected = [p.detach().clone() for p in net.members.parameters()]
+    pools = trainer._pools(buffer)
+    for step in range(12):
+        net.update(*trainer._batch(buffer, pools))
+        share = max(0.1, 1 / (1 + 0.1 * step))
+        expected = [
+            e + share * (p.detach() - e) for e, p in zip(expected, net.learners.parameters(), strict=True)
+        ]
+    for e, p, q in zip(expected, net.members.parameters(), net.learners.parameters(), strict=True):
+        assert torch.allclose(e, p, atol=1e-6)
+        assert not p.requires_grad
+        assert q.requires_grad
+    assert model(weight_average=0).learners is not None
+    plain = model(weight_average=0)
+    assert plain.learners is plain.members
+
+
+def test_dropout_is_drawn_anew_for_every_member_and_step() -> None:
+    net = model(outcome_dropout=0.25, outcome_width=32)
+    first = torch.stack(net._dropout(64))
+    assert first.shape == (5, 64, 32)
+    assert first.unique().tolist() == pytest.approx([0.0, 1 / 0.75])
+    assert float((first == 0).float().mean()) == pytest.approx(0.25, abs=0.03)
+    assert not torch.equal(first[0], first[1])
+    assert torch.equal(first, torch.stack(net._dropout(64))), "by number: a resumed run draws the same"
+    net.gradient_steps += 1
+    assert not torch.equal(first, torch.stack(net._dropout(64)))
+    assert model(outcome_dropout=0)._dropout(8) == [None] * 5
+    assert model(arch="grid")._dropout(8) == [None] * 5
+
+
+def test_dropout_leaves_out_the_outcomes_channels_and_no_pixels() -> None:
+    net = model()
+    member = net.members[0]
+    with torch.no_grad():
+        member.head.weight.normal_()
+    trainer = ModelTrainer(net, seed=0)
+    rows = [x[0] for x in trainer._batch(replay(), trainer._pools(replay()))]
+    keep = torch.ones(8, 8)
+    keep[:, 3] = 0.0
+    plain, dropped = net.losses(member, *rows), net.losses(member, *rows, keep=keep)
+    with torch.no_grad():
+        member.outcome.out.weight[:, 3] = 0.0
+    assert plain["frame"] == dropped["frame"]
+    assert plain["reward"] != dropped["reward"]
+    assert net.losses(member, *rows)["reward"] == dropped["reward"]
+
+
+def test_step_routes_each_row_to_its_member() -> None:
+    net = model(ensemble_size=3, num_elites=3)
+    with torch.no_grad():
+        for net_member in net.members:
+            net_member.head.weight.normal_(std=0.3)
+            net_member.head.bias[:16] = 2.0
+    context = torch.randint(0, 256, (12, 4, SIDE, SIDE), dtype=torch.uint8)
+    action, member = torch.arange(12) % 3, torch.arange(12) // 4
+    frame, reward, terminated = net.step(context, action, member)
+    for row in range(12):
+        alone, probs, end = net.predict(context[row : row + 1], action[row : row + 1], int(member[row]))
+        # A batch of another size is summed in another order: a value on the edge may round to the next level.
+        assert (frame[row].int() - alone[0].int()).abs().max() <= 1
+        assert (frame[row] != alone[0]).float().mean() < 0.01
+        assert reward[row] == net.decide_reward(probs)[0]
+        assert terminated[row] == (end[0] > net.end_threshold)
+
+
+def test_reward_decisions_follow_the_threshold_and_the_sign() -> None:
+    net = model()
+    net.reward_threshold = 0.3
+    probs = torch.tensor([[0.1, 0.8, 0.1], [0.1, 0.6, 0.3], [0.5, 0.4, 0.1]])
+    assert net.decide_reward(probs).tolist() == [0.0, 1.0, -1.0]
+
+
+def test_members_learn_apart() -> None:
+    """Member 0's weights after an update depend on member 0's rows alone."""
+    buffer = replay()
+    first, second = model(ensemble_size=2, num_elites=1), model(ensemble_size=2, num_elites=1)
+    trainer = ModelTrainer(first, seed=0)
+    rows = trainer._batch(buffer, trainer._pools(buffer)[:2])
+    other = [column.clone() for column in rows]
+    other[1][1] = (other[1][1] + 1) % 3
+    other[2][1] = 255 - other[2][1]
+    first.update(*rows)
+    second.update(*other)
+    equal = [
+        all(torch.equal(a, b) for a, b in zip(x.parameters(), y.parameters(), strict=True))
+        for x, y in zip(first.members, second.members, strict=True)
+    ]
+    assert equal == [True, False]
+    starts = zip(*(member.parameters() for member in first.members), strict=True)
+    assert not all(torch.equal(a, b) for a, b in starts), "members start different"
