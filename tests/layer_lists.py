@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from mbpo_fast.ops.network import PackedNetwork
 from mbpo_fast.ops.network_builder import POOLS, Film, NetworkBuilder
 
 ACTIONS = 3
@@ -191,3 +192,22 @@ def batch(rows: int, members: int, context: int = 5, frame: tuple[int, int] = (2
         rng.integers(0, ACTIONS, rows),
         rng.integers(0, members, rows),
     )
+
+
+def policy(seed: int = 0) -> PackedNetwork:
+    """Values of the actions, for rollouts."""
+    m = Maker(seed)
+    hidden = m.linear(m.conv(m.net.frames(4, cell=4), 16, 3, relu=True), 24, relu=True)
+    return PackedNetwork([m.net], [m.linear(hidden, ACTIONS)])
+
+
+def world(members: int) -> PackedNetwork:
+    """A world model: log odds and changes of pixels, and logits of reward and end; for rollouts."""
+    makers = [Maker(seed) for seed in range(members)]
+    outputs = []
+    for m in makers:
+        x = m.conv(
+            m.net.frames(5, cell=4, scale=0.01, difference_scale=0.02), 16, 1, film=m.film(16), relu=True
+        )
+        outputs = [m.conv(x, 32, 3, padding=1), m.linear(m.net.pool(x, "mean"), 4, film=m.film(4))]
+    return PackedNetwork([m.net for m in makers], outputs)

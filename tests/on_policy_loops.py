@@ -1,4 +1,7 @@
-"""Starts and runs PPO's loop without a run folder."""
+"""Starts and runs PPO's loop without a run folder; compares states."""
+
+import numpy as np
+import torch
 
 from mbpo_fast.config import Config
 from mbpo_fast.training.loops import build_loop
@@ -21,3 +24,11 @@ def run(loop: OnPolicyTrainer, stop_at: float = float("inf")) -> list[tuple[int,
         interrupted=lambda: loop.collector.iterations >= stop_at,
     )
     return lines
+
+
+def same(a: object, b: object) -> bool:
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    return bool(np.array_equal(a, b))

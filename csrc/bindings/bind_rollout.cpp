@@ -79,9 +79,11 @@ void step_rows(const Network& network, ThreadPool& pool, float reward_threshold,
   const auto count = static_cast<py::ssize_t>(batch.context.size());
   const StepOut out{write(op, "frame", frame, {count, network.input().height, network.input().width}),
                     write(op, "reward", reward, {count}), write_flags(op, "terminated", terminated, {count})};
+  const Thresholds thresholds{reward_threshold, end_threshold};
   const py::gil_scoped_release release;
+  check_thresholds(op, thresholds);
   check_rows(op, network, batch.rows());
-  WorldRunner(network, pool, count).step({reward_threshold, end_threshold}, batch.rows(), out);
+  WorldRunner(network, pool, count).step(thresholds, batch.rows(), out);
 }
 
 py::typing::Tuple<int, int, int, float> roll_out(const Network& policy, const Network& world,

@@ -33,13 +33,14 @@ T* address(std::intptr_t number) {
 
 std::unique_ptr<Loaded> make_network(const Ids& layers, const Floats& weights, const Integer& context,
                                      const Integer& height, const Integer& width, const Integer& actions,
-                                     const Ids& outputs, bool predicts_frames, std::int64_t shared_limit) {
+                                     const Ids& outputs, bool predicts_frames, const Integer& shared_limit) {
   const std::int64_t* table = read(kOp, "layers", layers, {kAnySize, kLayerFields});
   const float* numbers = read(kOp, "weights", weights, {kAnySize, kAnySize});
   const py::ssize_t count = length(kOp, "outputs", outputs);
   const std::int64_t* registers = read(kOp, "outputs", outputs, {count});
   const NetworkInput input{int64(kOp, "context", context), int64(kOp, "height", height),
                            int64(kOp, "width", width), int64(kOp, "actions", actions)};
+  const std::int64_t limit = int64(kOp, "shared_limit", shared_limit);
   const auto size = [](const auto& array, py::ssize_t axis) {
     return py::reinterpret_borrow<py::array>(array.value).shape(axis);
   };
@@ -51,7 +52,7 @@ std::unique_ptr<Loaded> make_network(const Ids& layers, const Floats& weights, c
                                                  std::span(registers, static_cast<std::size_t>(count)));
   const auto purpose = predicts_frames ? gpu::Purpose::kFrames : gpu::Purpose::kValues;
   auto loaded = std::make_unique<Loaded>();
-  loaded->network = std::make_unique<gpu::GpuNetwork>(std::move(network), all, purpose, shared_limit);
+  loaded->network = std::make_unique<gpu::GpuNetwork>(std::move(network), all, purpose, limit);
   return loaded;
 }
 
@@ -60,49 +61,52 @@ py::array_t<std::uint8_t> bytes_of(const Loaded& loaded) {
 }
 
 void evaluate_rows(const Loaded& loaded, std::intptr_t workspace, std::int64_t workspace_bytes,
-                   std::intptr_t context, std::intptr_t action, std::intptr_t member, std::int64_t rows,
+                   std::intptr_t context, std::intptr_t action, std::intptr_t member, const Integer& rows,
                    std::intptr_t out, std::intptr_t stream) {
+  const std::int64_t count = int64(kOp, "rows", rows);
   const py::gil_scoped_release release;
   gpu::evaluate(loaded.get(), {address<unsigned char>(workspace), workspace_bytes},
                 address<std::uint8_t>(context), address<std::int32_t>(action), address<std::int32_t>(member),
-                rows, address<float>(out), stream);
+                count, address<float>(out), stream);
 }
 
-std::int64_t workspace_bytes(const Loaded& policy, const Loaded& world, std::int64_t count,
-                             std::int64_t asked) {
-  return gpu::rollout_workspace_bytes(*policy.network, *world.network, count, asked);
+std::int64_t workspace_bytes(const Loaded& policy, const Loaded& world, const Integer& count,
+                             const Integer& asked) {
+  return gpu::rollout_workspace_bytes(*policy.network, *world.network, int64(kOp, "count", count),
+                                      int64(kOp, "asked", asked));
 }
 
 void roll_out(const Loaded& policy, const Loaded& world, std::intptr_t workspace, std::int64_t workspace_size,
-              std::intptr_t start, std::int64_t count, const gpu::DeviceBranches& branches,
-              std::int64_t first, const Integer& horizon, float epsilon, bool samples, const Ids& elites,
+              std::intptr_t start, const Integer& count, const gpu::DeviceBranches& branches,
+              const Integer& first, const Integer& horizon, float epsilon, bool samples, const Ids& elites,
               bool mean, bool measured, const Integer& changed_levels, double mask_share, float bonus,
               float reward_threshold, float end_threshold, const Integer& seed, const Integer& action_stream,
               const Integer& member_stream, const Integer& step, std::intptr_t stream) {
   const RolloutSpec spec =
       rollout_spec(kOp, horizon, epsilon, samples, elites, mean, measured, changed_levels, mask_share, bonus,
                    reward_threshold, end_threshold, seed, action_stream, member_stream, step);
+  const std::int64_t rows = int64(kOp, "count", count), place = int64(kOp, "first", first);
   const py::gil_scoped_release release;
   gpu::rollout(policy.get(), world.get(), {address<unsigned char>(workspace), workspace_size}, spec,
-               address<std::uint8_t>(start), count, branches, first, stream);
+               address<std::uint8_t>(start), rows, branches, place, stream);
 }
 
-gpu::DeviceBranches make_branches(std::int64_t capacity, std::int64_t context, std::int64_t horizon,
-                                  std::int64_t height, std::int64_t width, std::intptr_t frame,
+gpu::DeviceBranches make_branches(const Integer& capacity, const Integer& context, const Integer& horizon,
+                                  const Integer& height, const Integer& width, std::intptr_t frame,
                                   std::intptr_t action, std::intptr_t reward, std::intptr_t terminated,
                                   std::intptr_t member, std::intptr_t count, std::intptr_t doubt) {
-  return {capacity,
-          context,
-          horizon,
-          height,
-          width,
-          address<std::uint8_t>(frame),
-          address<std::int64_t>(action),
-          address<float>(reward),
-          address<std::uint8_t>(terminated),
-          address<std::int16_t>(member),
-          address<std::int32_t>(count),
-          address<float>(doubt)};
+  return {int64(kOp, "capacity", capacity), int64(kOp, "context", context), int64(kOp, "horizon", horizon),
+          int64(kOp, "height", height),     int64(kOp, "width", width),     address<std::uint8_t>(frame),
+          address<std::int64_t>(action),    address<float>(reward),         address<std::uint8_t>(terminated),
+          address<std::int16_t>(member),    address<std::int32_t>(count),   address<float>(doubt)};
+}
+
+std::unique_ptr<gpu::GpuPreprocess> make_preprocess(const Integer& source_height, const Integer& source_width,
+                                                    const Integer& height, const Integer& width) {
+  constexpr const char* op = "preprocess_frames";
+  return std::make_unique<gpu::GpuPreprocess>(int64(op, "source_height", source_height),
+                                              int64(op, "source_width", source_width),
+                                              int64(op, "height", height), int64(op, "width", width));
 }
 
 void bind_gpu(py::module_& module) {
@@ -121,7 +125,9 @@ void bind_gpu(py::module_& module) {
           py::arg("address"))
       .def(
           "workspace_bytes",
-          [](const Loaded& own, std::int64_t rows) { return own.network->workspace_bytes(rows); },
+          [](const Loaded& own, const Integer& rows) {
+            return own.network->workspace_bytes(int64(kOp, "rows", rows));
+          },
           py::arg("rows"))
       .def("evaluate", &evaluate_rows, py::arg("workspace"), py::arg("workspace_bytes"), py::arg("context"),
            py::arg("action"), py::arg("member"), py::arg("rows"), py::arg("out"), py::arg("stream"));
@@ -130,25 +136,29 @@ void bind_gpu(py::module_& module) {
            py::arg("height"), py::arg("width"), py::arg("frame"), py::arg("action"), py::arg("reward"),
            py::arg("terminated"), py::arg("member"), py::arg("length"), py::arg("doubt"));
   py::class_<gpu::GpuPreprocess>(module, "Preprocess")
-      .def(py::init<std::int64_t, std::int64_t, std::int64_t, std::int64_t>(), py::arg("source_height"),
-           py::arg("source_width"), py::arg("height"), py::arg("width"))
+      .def(py::init(&make_preprocess), py::arg("source_height"), py::arg("source_width"), py::arg("height"),
+           py::arg("width"))
       .def_property_readonly("bytes", [](const gpu::GpuPreprocess& own) { return to_array(own.bytes()); })
       .def(
           "run",
-          [](const gpu::GpuPreprocess& own, std::intptr_t tables, std::intptr_t frames, std::int64_t count,
+          [](const gpu::GpuPreprocess& own, std::intptr_t tables, std::intptr_t frames, const Integer& count,
              std::intptr_t out, std::intptr_t stream) {
+            const std::int64_t pairs = int64("preprocess_frames", "count", count);
             const py::gil_scoped_release release;
-            own.run(address<unsigned char>(tables), address<std::uint8_t>(frames), count,
+            own.run(address<unsigned char>(tables), address<std::uint8_t>(frames), pairs,
                     address<std::uint8_t>(out), stream);
           },
           py::arg("tables"), py::arg("frames"), py::arg("count"), py::arg("out"), py::arg("stream"));
   module.def(
       "gather_frames",
-      [](std::intptr_t frames, std::int64_t stored, std::int64_t frame_bytes, std::intptr_t index,
-         std::int64_t count, std::intptr_t out, std::intptr_t stream) {
+      [](std::intptr_t frames, const Integer& stored, const Integer& frame_bytes, std::intptr_t index,
+         const Integer& count, std::intptr_t out, std::intptr_t stream) {
+        constexpr const char* op = "gather_frames";
+        const std::int64_t frames_there = int64(op, "stored", stored), rows = int64(op, "count", count);
+        const std::int64_t bytes = int64(op, "frame_bytes", frame_bytes);
         const py::gil_scoped_release release;
-        gpu::gather_frames(address<std::uint8_t>(frames), stored, frame_bytes, address<std::int64_t>(index),
-                           count, address<std::uint8_t>(out), stream);
+        gpu::gather_frames(address<std::uint8_t>(frames), frames_there, bytes, address<std::int64_t>(index),
+                           rows, address<std::uint8_t>(out), stream);
       },
       py::arg("frames"), py::arg("stored"), py::arg("frame_bytes"), py::arg("index"), py::arg("count"),
       py::arg("out"), py::arg("stream"));

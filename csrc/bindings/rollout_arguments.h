@@ -16,13 +16,12 @@ inline RolloutSpec rollout_spec(const char* op, const Integer& horizon, float ep
                                 const Integer& step) {
   const py::ssize_t members = length(op, "elites", elites);
   const std::int64_t* drawn = read(op, "elites", elites, {members});
-  const auto levels = static_cast<int>(int64(op, "changed_levels", changed_levels));
   return {int64(op, "horizon", horizon),
           epsilon,
           samples,
           std::vector<std::int64_t>(drawn, drawn + members),
           mean,
-          {measured, levels, mask_share, bonus},
+          {measured, int64(op, "changed_levels", changed_levels), mask_share, bonus},
           {reward_threshold, end_threshold},
           draw_key(op, seed, action_stream, step),
           draw_key(op, seed, member_stream, step)};

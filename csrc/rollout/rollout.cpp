@@ -117,8 +117,8 @@ class Rollout {
     const StepRows rows{context.data(), action_.data(), member_.data(), rows_.count()};
     const StepOut out{frame_.data(), reward_.data(), terminated_.data()};
     if (!spec_.mean && !spec_.uncertainty.measured) return model_.step(spec_.thresholds, rows, out);
-    consensus_.step({spec_.thresholds, spec_.mean, spec_.uncertainty.changed_levels}, rows, out,
-                    doubt_.data());
+    consensus_.step({spec_.thresholds, spec_.mean, static_cast<int>(spec_.uncertainty.changed_levels)}, rows,
+                    out, doubt_.data());
     if (spec_.uncertainty.bonus == 0.0f) return;
     for (std::int64_t i = 0; i < rows.count; ++i) {
       at(reward_, i) += spec_.uncertainty.bonus * at(doubt_, i);
@@ -201,6 +201,12 @@ void check_rollout(const Network& policy, const Network& world, const RolloutSpe
              uncertainty.mask_share);
   MBPO_CHECK(uncertainty.bonus >= 0.0f && std::isfinite(uncertainty.bonus), kOp, "bonus >= 0",
              uncertainty.bonus);
+  MBPO_CHECK(uncertainty.measured || (uncertainty.mask_share == 0.0 && uncertainty.bonus == 0.0f), kOp,
+             "mask_share and bonus only where the disagreement is measured",
+             text(uncertainty.mask_share, ", ", uncertainty.bonus));
+  MBPO_CHECK(uncertainty.changed_levels >= 0 && uncertainty.changed_levels <= 255, kOp,
+             "0 <= changed_levels <= 255", uncertainty.changed_levels);
+  check_thresholds(kOp, spec.thresholds);
   MBPO_CHECK(!spec.elites.empty(), kOp, "at least one elite", "none");
   for (const std::int64_t elite : spec.elites) {
     MBPO_CHECK(elite >= 0 && elite < world.members(), kOp, text("elites in [0, ", world.members(), ")"),

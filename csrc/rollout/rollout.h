@@ -25,7 +25,7 @@ namespace mbpo_fast {
 // What the elites' disagreement does to imagined rows. Measuring it runs all elites on every row.
 struct Uncertainty {
   bool measured;
-  int changed_levels;  // a pixel that moves by more counts
+  std::int64_t changed_levels;  // a pixel that moves by more counts
   double mask_share;  // of the rows of each step, the most doubtful, that is not written; their branches stop
   float bonus;        // times the disagreement is added to the reward
 };

@@ -1,5 +1,7 @@
 #include "rollout/world.h"
 
+#include <cmath>
+
 #include "core/check.h"
 #include "rollout/kernels.h"
 
@@ -30,6 +32,11 @@ std::int64_t cell_of_world(const Network& world) {
   MBPO_CHECK(world.output_shape(1) == logits, kOp,
              text("a second output of the world model ", map_text(logits)), map_text(world.output_shape(1)));
   return cell;
+}
+
+void check_thresholds(const char* op, const Thresholds& thresholds) {
+  MBPO_CHECK(!std::isnan(thresholds.reward) && !std::isnan(thresholds.end), op, "thresholds that are numbers",
+             text(thresholds.reward, ", ", thresholds.end));
 }
 
 WorldRunner::WorldRunner(const Network& world, ThreadPool& pool, std::int64_t rows)

@@ -18,6 +18,9 @@ struct StepOut {
 // cell_of_world: pixels a side of a cell of that map. Throws std::invalid_argument for other outputs.
 std::int64_t cell_of_world(const Network& world);
 
+// Throws std::invalid_argument for one that is not a number: nothing passes it.
+void check_thresholds(const char* op, const Thresholds& thresholds);
+
 class WorldRunner {
  public:
   // Throws std::invalid_argument for a network with other outputs.

@@ -7,10 +7,14 @@ from mbpo_fast.ops import Stream, random_integers, random_uniform
 
 
 def drawn_actions(
-    probabilities: NDArray[np.floating], *, seed: int, stream: Stream, step: int
+    probabilities: NDArray[np.floating], *, seed: int, stream: Stream, step: int, first_row: int = 0
 ) -> NDArray[np.int64]:
-    """Actions i64 [B] drawn from probabilities [B, A]; takes word 3 of each row's draw."""
-    return inverse_cumulative(probabilities, random_uniform(seed, stream, step, len(probabilities), word=3))
+    """Actions i64 [B] drawn from probabilities [B, A]; takes word 3 of each row's draw.
+
+    `first_row`: the number of the first row, where these are a part of more rows.
+    """
+    uniform = random_uniform(seed, stream, step, first_row + len(probabilities), word=3)
+    return inverse_cumulative(probabilities, uniform[first_row:])
 
 
 def inverse_cumulative(

@@ -109,10 +109,15 @@ class PPO(Learner):
     def _saved(self) -> dict[str, nn.Module]:
         return {"network": self._network}
 
-    def decide(self, obs: NDArray[np.uint8], *, seed: int, stream: Stream, step: int) -> Decision:
-        """Actions drawn from the policy, one draw a row by (seed, stream, step)."""
+    def decide(
+        self, obs: NDArray[np.uint8], *, seed: int, stream: Stream, step: int, first_row: int = 0
+    ) -> Decision:
+        """Actions drawn from the policy, one draw a row by (seed, stream, step) and its number.
+
+        `first_row`: the number of the first row, where these are a part of more rows.
+        """
         log_probs, value = self.appraise(obs)
-        action = drawn_actions(np.exp(log_probs), seed=seed, stream=stream, step=step)
+        action = drawn_actions(np.exp(log_probs), seed=seed, stream=stream, step=step, first_row=first_row)
         return Decision(action, np.take_along_axis(log_probs, action[:, None], 1)[:, 0], value)
 
     def act(

@@ -63,6 +63,10 @@ class TrainingConfig(Settings):
         False,
         description="learn from a step while the environments make the next one; wants env.workers (not ppo)",
     )
+    halves: bool = Field(
+        False,
+        description="ppo acts on one half of the environments while the other steps; wants env.workers",
+    )
     real_ratio: float = Field(
         0.05, gt=0, le=1, description="share of real rows in every batch; 1: no model at all"
     )
@@ -195,6 +199,15 @@ class Config(Settings):
         if self.replay.device == "cuda" and learns_from_host:
             raise ValueError(
                 "replay.device: ppo and model.kind oracle read frames on the cpu; use cpu or auto"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _halves_have_a_policy_that_stands_still(self) -> "Config":
+        if self.training.halves and not (isinstance(self.agent, PPOConfig) and self.env.num_envs >= 2):
+            raise ValueError(
+                "training.halves expects agent.kind ppo and env.num_envs >= 2, "
+                f"got {self.agent.kind} and {self.env.num_envs}"
             )
         return self
 

@@ -1,5 +1,6 @@
 """Games as environments: Atari and Catch, one or many, in this process or in workers."""
 
+from mbpo_fast.envs.halves import HalvedVectorEnv, make_halves
 from mbpo_fast.envs.make import make_env, make_vec
 from mbpo_fast.envs.settings import EnvSettings
 from mbpo_fast.envs.single import GameEnv
@@ -11,7 +12,9 @@ __all__ = [
     "EnvSettings",
     "GameEnv",
     "GameVectorEnv",
+    "HalvedVectorEnv",
     "make_env",
+    "make_halves",
     "make_vec",
     "stack_pngs",
     "verify_env",

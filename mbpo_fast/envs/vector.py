@@ -73,6 +73,11 @@ class GameVectorEnv(VectorEnv[Array, Array, Array]):
         self._started = False
         self._stepping = False
 
+    @property
+    def parts(self) -> tuple["GameVectorEnv", ...]:
+        """What steps apart; see `HalvedVectorEnv`. Here all lanes step together."""
+        return (self,)
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
@@ -91,8 +96,8 @@ class GameVectorEnv(VectorEnv[Array, Array, Array]):
     def step_async(self, actions: npt.ArrayLike, rests: npt.NDArray[np.bool_] | None = None) -> None:
         """Begin a step; workers play while the caller does something else, until `step_wait`.
 
-        Two environments of half the lanes each, the second from `first_lane` on, overlap: one half steps
-        while the other is acted on. Without workers the step is played in `step_wait`. A lane that `rests`
+        Two environments of half the lanes each overlap, see `make_halves`: one half steps while the other is
+        acted on. Without workers the step is played in `step_wait`. A lane that `rests`
         (bool [N]; None: no lane) stands still in this step, and its row stays as it was.
         """
         self._check_idle("step_async")
@@ -134,7 +139,7 @@ class GameVectorEnv(VectorEnv[Array, Array, Array]):
         Raises ValueError where the state is not one of these lanes, games and settings.
         """
         self._check_idle("set_state")
-        _check_state(state, self._group.get_state())
+        check_state(state, self._group.get_state())
         self._group.set_state(state)
         self._started = True
 
@@ -194,7 +199,8 @@ def check_seed(seed: int) -> int:
     return seed
 
 
-def _check_state(state: State, expected: State) -> None:
+def check_state(state: State, expected: State) -> None:
+    """Raises ValueError where the state is not one of the lanes whose present state is `expected`."""
     if state.keys() != expected.keys():
         odd = sorted(state.keys() ^ expected.keys())
         raise ValueError(f"[set_state] expected the arrays of these lanes, got other names: {odd[:4]}")

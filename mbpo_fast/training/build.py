@@ -13,7 +13,7 @@ from mbpo_fast.config import Config
 from mbpo_fast.data import MixedSampler, ModelBuffer, PrioritizedReplayBuffer, ReplayBuffer
 from mbpo_fast.data.placement import Placement, place_frames
 from mbpo_fast.data.state_store import StateStore
-from mbpo_fast.envs import EnvSettings, GameVectorEnv, make_vec
+from mbpo_fast.envs import EnvSettings, GameVectorEnv, HalvedVectorEnv, make_halves, make_vec
 from mbpo_fast.envs.branches import BranchGame
 from mbpo_fast.errors import UsageError
 from mbpo_fast.models import (
@@ -27,7 +27,7 @@ from mbpo_fast.models import (
 )
 from mbpo_fast.models.oracle import Oracle, OracleRounds
 from mbpo_fast.ops.gpu import Device
-from mbpo_fast.training.collect import Collector
+from mbpo_fast.training.collect import Collector, Environments
 from mbpo_fast.training.schedules import longest_rollout
 
 MOST_COPY_THREADS = 4
@@ -135,6 +135,12 @@ def build_env(config: Config) -> GameVectorEnv:
     return make_vec(env.id, env.num_envs, seed=config.seed, workers=env.workers, **env.env_settings())
 
 
+def build_halves(config: Config) -> HalvedVectorEnv:
+    """The training environments in two halves, each with half of the workers."""
+    env = config.env
+    return make_halves(env.id, env.num_envs, seed=config.seed, workers=env.workers, **env.env_settings())
+
+
 def build_eval_env(
     config: Config, *, num_envs: int, workers: int = 0, first_lane: int = 0, env_id: str | None = None
 ) -> GameVectorEnv:
@@ -146,7 +152,7 @@ def build_eval_env(
     )
 
 
-def build_agent(config: Config, env: GameVectorEnv) -> DDQN | SAC | PPO:
+def build_agent(config: Config, env: Environments) -> DDQN | SAC | PPO:
     """The learner for an environment's observations and actions."""
     stack, height, width = env.stack_shape
     return make_agent(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mbpo_fast.agents import Agent
 from mbpo_fast.config import Config
 from mbpo_fast.envs import EnvSettings, GameVectorEnv, make_env
+from mbpo_fast.envs.halves import half_shares
 from mbpo_fast.envs.registry import parse_env_id, sticky_probability
 from mbpo_fast.ops import Stream
 from mbpo_fast.training.build import build_eval_env, final_seed, set_threads
@@ -74,11 +75,9 @@ def _half_of_the_threads() -> Iterator[None]:
 
 def _build_halves(config: Config, lanes: int, workers: int, env_id: str | None) -> list[GameVectorEnv]:
     """The lanes as two environments, each with half of the workers; as one where there is one lane."""
-    first = -(-lanes // 2)
-    halves = [(0, first, -(-workers // 2)), (first, lanes - first, workers // 2)]
     return [
         build_eval_env(config, num_envs=size, workers=share, first_lane=lane, env_id=env_id)
-        for lane, size, share in halves
+        for lane, size, share in half_shares(lanes, workers)
         if size
     ]
 

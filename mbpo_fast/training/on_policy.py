@@ -9,12 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from mbpo_fast.agents import PPO
+from mbpo_fast.agents import PPO, Decision
 from mbpo_fast.config import Config
 from mbpo_fast.data import ReplayBuffer
 from mbpo_fast.ops import Stream
 from mbpo_fast.training.branches import branches_wanted, imagined_rollout
-from mbpo_fast.training.build import ModelParts, build_agent, build_env, build_replay, build_world
+from mbpo_fast.training.build import (
+    ModelParts,
+    build_agent,
+    build_env,
+    build_halves,
+    build_replay,
+    build_world,
+)
 from mbpo_fast.training.collect import Collector
 from mbpo_fast.training.imagination import Imagination
 from mbpo_fast.training.loop import Loop, Metrics
@@ -57,7 +64,7 @@ class OnPolicyParts:
 
 def build_on_policy(config: Config) -> OnPolicyParts:
     """Every part of an on-policy run, as it is before the first step."""
-    env = build_env(config)
+    env = build_halves(config) if config.training.halves else build_env(config)
     agent = build_agent(config, env)
     if not isinstance(agent, PPO):
         raise ValueError(f"[build_on_policy] expected ppo, got {config.agent.kind}")
@@ -95,22 +102,57 @@ class OnPolicyTrainer(Loop):
         self.real_rows = self.synthetic_rows = 0
 
     def _iterate(self) -> None:
-        """Act and store; learn where a rollout is complete."""
+        """Act and store, one step or by halves a rollout; learn where it is complete."""
         with self.timer("act"):
-            self._act()
+            if self.parts.storage.filled == 0:
+                self.rollout_began = self.collector.env_steps
+            if self.config.training.halves:
+                self._act_by_halves()
+            else:
+                self._act()
         if self.parts.storage.full:
             self._learn()
 
     def _act(self) -> None:
         """One step of every environment by the policy, stored with what the policy thought of it."""
-        collector, storage = self.collector, self.parts.storage
-        if storage.filled == 0:
-            self.rollout_began = collector.env_steps
+        collector = self.collector
         decision = self.parts.agent.decide(
             collector.obs, seed=self.config.seed, stream=Stream.EXPLORE, step=collector.iterations
         )
-        storage.note(decision)
+        self.parts.storage.note(decision)
         collector.step(decision.action)
+
+    def _act_by_halves(self) -> None:
+        """The rest of the rollout: while one half of the environments steps, decide for the other.
+
+        The policy stands still meanwhile, so this is what `_act` does, in another order. It ends early where
+        the budget may, and no step is under way then.
+        """
+        collector, storage = self.collector, self.parts.storage
+        budget = -(-(self.config.training.total_steps - collector.env_steps) // collector.env.num_envs)
+        begin = collector.iterations
+        end = begin + min(storage.steps - storage.filled, budget)
+        decided = self._begin_half(0, begin)
+        for step in range(begin, end):
+            storage.note(_joined(decided, self._begin_half(1, step)))
+            collector.end_step(0)
+            if step + 1 < end:
+                decided = self._begin_half(0, step + 1)
+            collector.end_step(1)
+
+    def _begin_half(self, half: int, step: int) -> Decision:
+        """Step one half of the environments by the policy; its draws are those of its rows among all."""
+        collector = self.collector
+        first_row = sum(part.num_envs for part in collector.env.parts[:half])
+        decision = self.parts.agent.decide(
+            collector.obs_of(half),
+            seed=self.config.seed,
+            stream=Stream.EXPLORE,
+            step=step,
+            first_row=first_row,
+        )
+        collector.begin_step(decision.action, half)
+        return decision
 
     def _learn(self) -> None:
         """Every pass over the rollout that is complete, and over the branches imagined for it."""
@@ -201,6 +243,15 @@ class OnPolicyTrainer(Loop):
         self.rollout_began = int(state["rollout_began"])
         self.explained_variance = float(state["explained_variance"])
         self.real_rows, self.synthetic_rows = int(state["real_rows"]), int(state["synthetic_rows"])
+
+
+def _joined(first: Decision, second: Decision) -> Decision:
+    """The decisions for both halves."""
+    return Decision(
+        np.concatenate([first.action, second.action]),
+        np.concatenate([first.log_prob, second.log_prob]),
+        np.concatenate([first.value, second.value]),
+    )
 
 
 def _explained_variance(rollout: Rollout) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from on_policy_loops import run, started
+from on_policy_loops import run, same, started
 
 from mbpo_fast.agents import Decision, PolicyBatch, PPOConfig
 from mbpo_fast.config import Config, load_config
@@ -33,14 +33,6 @@ TINY = {
 
 def tiny(**keys: str) -> Config:
     return load_config(["ppo"], TINY | {key.replace("__", "."): value for key, value in keys.items()})
-
-
-def same(a: object, b: object) -> bool:
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    return bool(np.array_equal(a, b))
 
 
 @pytest.mark.parametrize("stop_at", [5, 8, 9, 43])

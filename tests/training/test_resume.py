@@ -17,11 +17,14 @@ ATARI = [
     "--model.first_updates", "20", "--model.updates", "5", "--model.train_freq", "200",
     "--training.updates_per_step", "0.25", "--evaluation.final_episodes", "2", "--video.final", "false",
 ]  # fmt: skip
-PPO = [
+PPO_ALONE = [
     "--config", "ppo", "--env.id", "Catch", "--threads", "1", "--agent.hidden", "32",
-    "--agent.rollout_steps", "32", "--training.total_steps", "6000", "--evaluation.final_episodes", "20",
+    "--training.total_steps", "6000", "--evaluation.final_episodes", "20",
     "--log.every", "100", "--video.every", "0", "--video.final", "false",
 ]  # fmt: skip
+PPO = [*PPO_ALONE, "--agent.rollout_steps", "32"]
+# Saved at the end of a rollout: short ones make as many checkpoints.
+HALVES = [*PPO_ALONE, "--agent.rollout_steps", "8", "--training.halves", "true", "--env.workers", "2"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
@@ -131,7 +134,10 @@ def kill_ten_times(run: Path, arguments: list[str]) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "arguments"), [("catch", DEBUG), ("space_invaders", ATARI), ("ppo", PPO)])
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("catch", DEBUG), ("space_invaders", ATARI), ("ppo", PPO), ("halves", HALVES)],
+)
 def test_killed_ten_times_ends_with_the_same_bits(tmp_path: Path, name: str, arguments: list[str]) -> None:
     reference, run = tmp_path / "reference", tmp_path / "run"
     arguments = [*arguments, "--checkpoint.every", "20", "--checkpoint.keep", "50"]

@@ -14,6 +14,21 @@ namespace {
 constexpr const char* kOp = "rollout";
 constexpr std::int64_t kMaxRows = 1 << 24;
 
+void check_rows(std::int64_t rows) {
+  MBPO_CHECK(rows >= 0 && rows <= kMaxRows, kOp, text("0 to ", kMaxRows, " rows"), rows);
+}
+
+void check_branches(const DeviceBranches& branches, std::int64_t first) {
+  MBPO_CHECK(
+      std::min({branches.capacity, branches.context, branches.horizon}) >= 1 && branches.horizon <= kMaxRows,
+      kOp, text("branches of at least one place, frame and step, and at most ", kMaxRows, " steps"),
+      text(branches.capacity, ", ", branches.context, ", ", branches.horizon));
+  checked_product(kOp,
+                  {branches.capacity, branches.context + branches.horizon, branches.height, branches.width});
+  MBPO_CHECK(first >= 0 && first < branches.capacity, kOp,
+             text("a first place in [0, ", branches.capacity, ")"), first);
+}
+
 // What the kernels of one network have in common.
 struct Run {
   Rows rows;
@@ -158,7 +173,7 @@ class Rollout {
                    1});
     }
     launch_(Agree{state, frames_, memory_.opinions, memory_.agreement, spec_.mean,
-                  spec_.uncertainty.changed_levels},
+                  static_cast<std::int32_t>(spec_.uncertainty.changed_levels)},
             count_, Agree::shared_bytes(launch_.threads<Agree>()));
   }
 
@@ -206,6 +221,7 @@ std::int64_t GpuNetwork::shared_bytes() const {
 }
 
 std::int64_t GpuNetwork::workspace_bytes(std::int64_t rows) const {
+  check_rows(rows);
   Pieces pieces(nullptr);
   take_state(pieces, rows, network_->members());
   pieces.take<Half>(rows * program_.kept_of_row);
@@ -218,7 +234,6 @@ void evaluate(const LoadedNetwork& loaded, const Workspace& workspace, const std
               std::intptr_t stream) {
   const GpuNetwork& network = loaded.network;
   MBPO_CHECK(network.purpose() == Purpose::kValues, kOp, "a network of values", "one of frames");
-  MBPO_CHECK(rows >= 0 && rows <= kMaxRows, kOp, text("at most ", kMaxRows, " rows"), rows);
   check_workspace(workspace, network.workspace_bytes(rows));
   const std::int64_t members = network.network().members();
   Pieces pieces(workspace.memory);
@@ -238,6 +253,8 @@ void evaluate(const LoadedNetwork& loaded, const Workspace& workspace, const std
 
 std::int64_t rollout_workspace_bytes(const GpuNetwork& policy, const GpuNetwork& world, std::int64_t count,
                                      std::int64_t asked) {
+  check_rows(count);
+  MBPO_CHECK(asked >= 0 && asked <= kMaxElites, kOp, text("0 to ", kMaxElites, " elites asked"), asked);
   Pieces pieces(nullptr);
   take_memory(pieces, policy, world, count, asked);
   return pieces.bytes();
@@ -251,9 +268,9 @@ void rollout(const LoadedNetwork& policy, const LoadedNetwork& world, const Work
                 {branches.capacity, branches.context, branches.horizon, branches.height, branches.width});
   MBPO_CHECK(policy.network.purpose() == Purpose::kValues && world.network.purpose() == Purpose::kFrames, kOp,
              "a policy of values and a world model of frames", "other purposes");
-  MBPO_CHECK(count <= kMaxRows && spec.elites.size() <= kMaxElites, kOp,
-             text("at most ", kMaxRows, " branches and ", kMaxElites, " elites"),
-             text(count, ", ", spec.elites.size()));
+  check_branches(branches, first);
+  MBPO_CHECK(spec.elites.size() <= kMaxElites, kOp, text("at most ", kMaxElites, " elites"),
+             spec.elites.size());
   const std::int64_t asked = elites_asked(spec);
   check_workspace(workspace, rollout_workspace_bytes(policy.network, world.network, count, asked));
   Pieces pieces(workspace.memory);
