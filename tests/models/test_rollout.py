@@ -48,7 +48,8 @@ def start(rows: int = ROWS) -> np.ndarray:
 
 
 def run(model: Model, horizon: int, seed: int = 0) -> tuple[ModelBuffer, int, Policy]:
-    buffer = ModelBuffer(64, context=CONTEXT, horizon=8, frame_shape=(SIDE, SIDE), seed=0)
+    # The buffer keeps fewer frames than the model sees: the newest ones.
+    buffer = ModelBuffer(64, context=CONTEXT - 1, horizon=8, frame_shape=(SIDE, SIDE), seed=0)
     policy = Policy()
     written = RolloutEngine(seed=seed).run(start(), policy, model, buffer, horizon=horizon, epsilon=0.1)
     return buffer, written, policy
@@ -124,11 +125,13 @@ class Elites(Model):
         return reward_probs[:, 2].clone(), end_prob > 0.9
 
 
-def run_elites(model: Model, rows: int = ROWS, **settings: Any) -> tuple[Any, ModelBuffer, RolloutEngine]:
+def run_elites(
+    model: Model, rows: int = ROWS, horizon: int = 1, **settings: Any
+) -> tuple[Any, ModelBuffer, RolloutEngine]:
     buffer = ModelBuffer(64, context=CONTEXT, horizon=2, frame_shape=(SIDE, SIDE), seed=0)
     engine = RolloutEngine(seed=0, **settings)
     engine.run(
-        np.zeros((rows, CONTEXT, SIDE, SIDE), np.uint8), Policy(), model, buffer, horizon=1, epsilon=0.0
+        np.zeros((rows, CONTEXT, SIDE, SIDE), np.uint8), Policy(), model, buffer, horizon=horizon, epsilon=0.0
     )
     return buffer.export(0, rows), buffer, engine
 
@@ -156,6 +159,8 @@ def test_the_most_doubtful_rows_are_masked_and_their_branches_stop() -> None:
     assert buffer.num_transitions == 6
     assert engine.metrics["masked_share"] == 0.25
     assert buffer.sample(32, 1).obs.shape[0] == 32
+    stored, _, _ = run_elites(Elites([1, 3]), 8, 2, uncertainty=mask)
+    assert stored["length"].tolist() == [2] * 5 + [1] + [0] * 2, "a quarter of the six that went on"
     unmasked, _, quiet = run_elites(Elites([1, 3]), rows=8)
     assert unmasked["length"].tolist() == [1] * 8
     assert quiet.metrics == {}
