@@ -45,8 +45,7 @@ class ReplayConfig(Settings):
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto",
-        description="where the frames lie, imagined ones too; auto: cuda for networks on a GPU, where they "
-        "fill half of its free memory at most, else cpu (ppo and the oracle: cpu)",
+        description="where the frames lie; auto: beside the networks, in half of a GPU's free memory at most",
     )
 
 
