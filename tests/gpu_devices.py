@@ -1,6 +1,7 @@
 """Where the tests of the GPU kernels run: emulated everywhere, on a GPU where there is one."""
 
 import importlib.util
+from typing import Any
 
 import pytest
 
@@ -23,12 +24,20 @@ class TensorDevice(CudaDevice):
         self.module = EmulatedDevice().module
 
 
+def on_host(array: Any) -> Any:
+    """A device's memory as a NumPy array; needs no torch, for the sanitizers run without it."""
+    return array.cpu().numpy() if hasattr(array, "cpu") else array
+
+
 def device_of(kind: str) -> Device:
     if kind == "cuda":
         return CudaDevice()
     if NO_EMULATION:
         pytest.skip("built without MBPO_FAST_EMULATED_CUDA, which `pip install -e` turns on")
-    return TensorDevice() if kind == "tensors" else EmulatedDevice(int(kind))
+    if kind == "tensors":
+        pytest.importorskip("torch")
+        return TensorDevice()
+    return EmulatedDevice(int(kind))
 
 
 KINDS = [*(pytest.param(str(warps), id=f"emulated-{warps}") for warps in EMULATED)]

@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gpu_devices import WITH_TENSORS
+from gpu_devices import WITH_TENSORS, on_host
 
 from mbpo_fast.data import Batch, MixedSampler, ModelBuffer, PrioritizedReplayBuffer, ReplayBuffer
 from mbpo_fast.data.futures import replayed_futures
-from mbpo_fast.nets.tensors import on_host
 from mbpo_fast.ops.gpu import Device
 
 pytestmark = WITH_TENSORS

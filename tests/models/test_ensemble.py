@@ -6,7 +6,7 @@ import torch
 from moving_dot import SIDE, model, replay
 
 from mbpo_fast.models import ModelTrainer
-from mbpo_fast.models.losses import VALUE_WEIGHT, frame_loss, typical_change
+from mbpo_fast.models.losses import FRAME_LOSS_SCALE, VALUE_WEIGHT, frame_loss, total_loss, typical_change
 from mbpo_fast.nets import Prediction
 
 
@@ -82,7 +82,7 @@ def test_step_routes_each_row_to_its_member() -> None:
             net_member.head.weight.normal_(std=0.3)
             net_member.head.bias[:16] = 2.0
     context = torch.randint(0, 256, (12, 4, SIDE, SIDE), dtype=torch.uint8)
-    action, member = torch.arange(12) % 3, torch.arange(12) // 4
+    action, member = torch.arange(12) // 4, torch.arange(12) % 3
     frame, reward, terminated = net.step(context, action, member)
     for row in range(12):
         alone, probs, end = net.predict(context[row : row + 1], action[row : row + 1], int(member[row]))
@@ -98,6 +98,38 @@ def test_reward_decisions_follow_the_threshold_and_the_sign() -> None:
     net.reward_threshold = 0.3
     probs = torch.tensor([[0.1, 0.8, 0.1], [0.1, 0.6, 0.3], [0.5, 0.4, 0.1]])
     assert net.decide_reward(probs).tolist() == [0.0, 1.0, -1.0]
+
+
+def test_ends_are_decided_by_their_threshold() -> None:
+    net = model()
+    probs = torch.tensor([[0.0, 1.0, 0.0]] * 2)
+    net.end_threshold = 0.8
+    assert net.decide(probs, torch.tensor([0.7, 0.9]))[1].tolist() == [False, True]
+    net.end_threshold = 0.1
+    assert net.decide(probs, torch.tensor([0.05, 0.2]))[1].tolist() == [False, True]
+
+
+def test_losses_are_of_the_rewards_sign_and_added_with_their_weights() -> None:
+    net, buffer = model(), replay()
+    trainer = ModelTrainer(net, seed=0)
+    context, action, following, reward, end = (x[0] for x in trainer._batch(buffer, trainer._pools(buffer)))
+    assert reward.any()
+    once, more = (
+        net.losses(net.members[0], context, action, following, r, end) for r in (reward, 7 * reward)
+    )
+    assert once == more
+    parts = {name: torch.tensor(value) for name, value in (("frame", 100.0), ("reward", 2.0), ("end", 3.0))}
+    assert float(total_loss(parts)) == pytest.approx(FRAME_LOSS_SCALE * 100 + 5)
+    assert FRAME_LOSS_SCALE < 0.1, "summed over a frame the pixels would drown the rest"
+
+
+def test_every_members_gradient_is_clipped_for_itself() -> None:
+    net, buffer = model(max_grad_norm=1e-3, ensemble_size=2, num_elites=1), replay()
+    trainer = ModelTrainer(net, seed=0)
+    net.update(*trainer._batch(buffer, trainer._pools(buffer)))
+    for learner in net.learners:
+        squares = [p.grad.square().sum() for p in learner.parameters() if p.grad is not None]
+        assert float(torch.stack(squares).sum().sqrt()) == pytest.approx(1e-3, rel=1e-3)
 
 
 def test_members_learn_apart() -> None:

@@ -1,0 +1,114 @@
+"""The loop of MBPO: when it fits and imagines, what the gate lets through, where branches begin."""
+
+from typing import Any
+
+import numpy as np
+
+from mbpo_fast.config import load_config
+from mbpo_fast.training.build import build
+from mbpo_fast.training.mbpo import Trainer
+from mbpo_fast.training.timer import PhaseTimer
+
+GOOD = {"holdout_rows": 500.0, "changed_error_ratio": 0.5, "frame_error_ratio": 0.5, "reward_f1": 0.9}
+COPY = GOOD | {"changed_error_ratio": 1.0, "frame_error_ratio": 1.0, "reward_f1": 0.0}
+TINY = {
+    "threads": "1", "training.learning_starts": "60", "training.total_steps": "200", "model.train_freq": "40",
+    "training.updates_per_step": "0.25", "training.batch_size": "8", "training.rollout_epsilon": "0.25",
+    "training.model_rollout_batch_size": "16", "agent.hidden": "16", "model.gate.mode": "auto",
+}  # fmt: skip
+
+
+class Scripted:
+    """A loop whose model comes out of each fit as told, and notes of what the loop did.
+
+    Attributes:
+        fits, rollouts: agent steps at each fit, and at each rollout with its draw and epsilon.
+        synthetic: by agent steps, the imagined rows that had been learned from.
+
+    """
+
+    def __init__(self, verdicts: list[dict[str, float]], **keys: str) -> None:
+        overrides = TINY | {key.replace("__", "."): value for key, value in keys.items()}
+        self.loop = Trainer(build(load_config(["debug"], overrides)), PhaseTimer())
+        assert self.loop.imagination is not None
+        self.imagination = self.loop.imagination
+        self.fits: list[int] = []
+        self.rollouts: list[tuple[int, int, float]] = []
+        self.synthetic: dict[int, int] = {}
+        self._verdicts = iter(verdicts)
+        trainer, self._roll_out = self.imagination.world.trainer, self.imagination.roll_out
+        trainer.fit = self._fit  # type: ignore[method-assign]
+        self.imagination.roll_out = self._note_rollout  # type: ignore[method-assign]
+        self.loop.collector.start(0)
+
+    def _fit(self, _replay: Any) -> dict[str, float]:
+        self.fits.append(self.loop.collector.env_steps)
+        self.imagination.world.trainer.rounds += 1
+        return dict(next(self._verdicts))
+
+    def _note_rollout(self, count: int, *, draw: int, epsilon: float) -> None:
+        self.rollouts.append((self.loop.collector.env_steps, draw, epsilon))
+        self._roll_out(count, draw=draw, epsilon=epsilon)
+
+    def run(self) -> "Scripted":
+        collector, sampler = self.loop.collector, self.loop.parts.sampler
+
+        def note() -> bool:
+            self.synthetic[collector.env_steps] = sampler.synthetic_rows
+            return False
+
+        self.loop.train(
+            on_log=lambda step, metrics: None, on_save=lambda step: None, on_evaluate=dict, interrupted=note
+        )
+        note()
+        collector.env.close()
+        return self
+
+
+def test_it_fits_when_learning_begins_and_then_at_every_period() -> None:
+    done = Scripted([GOOD] * 5).run()
+    # Catch has rows that only carry a reset: the steps at which an iteration ends are not all multiples of 4.
+    assert done.fits[0] in range(60, 64)
+    assert [step // 40 for step in done.fits[1:]] == [2, 3, 4, 5]
+    assert [step for step, _, _ in done.rollouts] == done.fits
+    assert [draw for _, draw, _ in done.rollouts] == [1, 2, 3, 4, 5], "each round begins elsewhere"
+    assert {epsilon for _, _, epsilon in done.rollouts} == {0.25}
+    assert done.imagination.gate_opened_at == done.fits[0], "it opened once"
+    assert done.synthetic[max(done.synthetic)] > 0
+
+
+def test_a_copy_of_the_last_frame_feeds_nothing() -> None:
+    done = Scripted([COPY] * 5).run()
+    assert done.rollouts == []
+    assert set(done.synthetic.values()) == {0}
+    assert done.loop.parts.sampler.real_rows > 0
+    assert done.imagination.gate_opened_at is None
+
+
+def test_the_gate_opens_and_closes_between_fits() -> None:
+    done = Scripted([COPY, GOOD, COPY, COPY, COPY]).run()
+    opened, closed = done.fits[1:3]
+    assert [step for step, _, _ in done.rollouts] == [opened]
+    assert done.imagination.gate_opened_at == opened
+    learned = {step: rows for step, rows in done.synthetic.items() if rows}
+    assert min(learned) in range(opened, opened + 8)
+    # The branches are still there: it is the gate that keeps them from the learner.
+    assert done.imagination.world.buffer.num_transitions > 0
+    assert len({rows for step, rows in learned.items() if step >= closed}) == 1
+
+
+def test_branches_begin_in_other_states_with_every_draw() -> None:
+    imagination = Scripted([COPY] * 5).run().imagination
+    first, second = imagination._starts(32, 1), imagination._starts(32, 2)
+    assert np.array_equal(first, imagination._starts(32, 1))
+    assert not np.array_equal(first, second)
+    assert set(first) <= set(imagination.replay.valid_ids(1, context=4).tolist())
+
+
+def test_the_length_of_a_branch_follows_the_schedule() -> None:
+    loop = Scripted([], training__rollout_schedule="[0, 2, 1, 3]", training__epoch_length="50")
+    lengths = []
+    for step in (0, 50, 100, 400):
+        loop.loop.collector.env_steps = step
+        lengths.append(loop.imagination.horizon())
+    assert lengths == [1, 2, 3, 3]
