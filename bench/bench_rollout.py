@@ -3,7 +3,7 @@
 The peers take the best of torch's own options, tried one by one first on short rollouts of `torch_routed`:
 precision, layout, threads inside operations or members side by side; then the best of these compiled.
 `MBPO_FAST_BENCH_THREADS` changes the number of threads, `MBPO_FAST_BENCH_COMPILE=0` leaves out what is
-compiled, which takes some five minutes a network.
+compiled, which takes minutes a network at first.
 """
 
 import dataclasses
