@@ -6,14 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from on_policy_loops import run, same, started
+from on_policy_loops import assert_resumes_like_never_stopped, run, same, started
 
 from mbpo_fast.agents import Decision, PolicyBatch, PPOConfig
 from mbpo_fast.config import Config, load_config
 from mbpo_fast.data import ReplayBuffer
-from mbpo_fast.training.checkpoint import CheckpointStore
-from mbpo_fast.training.loops import build_loop
-from mbpo_fast.training.on_policy import OnPolicyTrainer
 from mbpo_fast.training.rollout_storage import RolloutStorage
 
 TINY = {
@@ -38,17 +35,7 @@ def tiny(**keys: str) -> Config:
 @pytest.mark.parametrize("stop_at", [5, 8, 9, 43])
 def test_stop_and_resume_equals_never_stopped(tmp_path: Path, stop_at: int) -> None:
     """In the middle of a rollout, at its end and after it; the checkpoint goes through the disk."""
-    config = tiny()
-    whole, first = started(config), started(config)
-    lines = run(whole)
-    head = run(first, stop_at)
-    store = CheckpointStore(tmp_path, keep=1)
-    path = store.save(first.collector.env_steps, first.state_dict(), first.buffers())
-    second = build_loop(config)
-    assert isinstance(second, OnPolicyTrainer)
-    second.load_state_dict(CheckpointStore(tmp_path, keep=1).load(path, second.buffers()))
-    assert head + run(second) == lines
-    assert same(second.state_dict(), whole.state_dict())
+    whole = assert_resumes_like_never_stopped(tiny(), stop_at, tmp_path)
     assert whole.agent.gradient_steps >= 4 * 9
 
 
