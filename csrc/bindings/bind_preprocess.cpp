@@ -11,12 +11,12 @@ namespace {
 void preprocess(const Array<std::uint8_t>& frames, const Array<std::uint8_t>& out,
                 const Integer& num_threads) {
   constexpr const char* op = "preprocess_frames";
-  const std::uint8_t* from = read(op, "frames", frames, {kAnySize, 2, kAnySize, kAnySize});
+  const std::uint8_t* from = read(op, "frames", frames, {kAnySize, kAnySize, kAnySize, kAnySize});
   const auto source = py::reinterpret_borrow<py::array>(frames.value);
   std::uint8_t* to = write(op, "out", out, {source.shape(0), kAnySize, kAnySize});
   const auto target = py::reinterpret_borrow<py::array>(out.value);
-  const PreprocessShape shape{source.shape(0), source.shape(2), source.shape(3), target.shape(1),
-                              target.shape(2)};
+  const PreprocessShape shape{source.shape(0), source.shape(1), source.shape(2),
+                              source.shape(3), target.shape(1), target.shape(2)};
   const std::uint8_t* from_end = from + source.nbytes();
   MBPO_CHECK(to + target.nbytes() <= from || from_end <= to, op, "out apart from frames",
              "overlapping memory");

@@ -27,7 +27,9 @@ py::array_t<float> get(const SumTree& tree, const Array<std::int64_t>& index) {
 
 std::int64_t find(const SumTree& tree, double share) {
   MBPO_CHECK(share >= 0.0 && share < 1.0, "SumTree.find", "0 <= share < 1", share);
-  return tree.find(share);
+  std::int64_t leaf = 0;
+  tree.find(&share, 1, &leaf);
+  return leaf;
 }
 
 }  // namespace

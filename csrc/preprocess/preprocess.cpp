@@ -13,6 +13,7 @@ namespace {
 
 constexpr const char* kOp = "preprocess_frames";
 constexpr std::int64_t kFramesPerThread = 16;  // fewer are done before a thread has started
+constexpr std::int64_t kFramesForWide = 8;
 
 void check_axis(const char* axis, std::int64_t source, std::int64_t size) {
   MBPO_CHECK(source >= 1 && size >= 1 && size <= source, kOp,
@@ -41,13 +42,20 @@ PreprocessScratch scratch_for(const PreprocessPlan& plan) {
   return {grown(lines, kLines * (plan.source_width + kLinePadding)), grown(ties, 2 * plan.width)};
 }
 
+// 512-bit products lower the core's clock for a millisecond: a frame between two steps of an emulator gains 3
+// us by them, and the emulator loses 14.
+Isa isa_for(std::int64_t count) {
+  const Isa isa = isa_in_use();
+  return isa == Isa::kAvx512 && count < kFramesForWide ? Isa::kAvx2 : isa;
+}
+
 void preprocess_some(const std::uint8_t* frames, const PreprocessPlan& plan, std::int64_t count,
-                     std::uint8_t* out) {
-  const PreprocessKernels& kernels = preprocess_kernels(isa_in_use());
+                     std::int64_t of_each, std::uint8_t* out) {
+  const PreprocessKernels& kernels = preprocess_kernels(isa_for(count));
   const PreprocessScratch scratch = scratch_for(plan);
   const std::int64_t screen = plan.source_height * plan.source_width;
-  for (std::int64_t i = 0; i < count; ++i, frames += 2 * screen, out += plan.height * plan.width) {
-    const Screens screens{frames, frames + screen};
+  for (std::int64_t i = 0; i < count; ++i, frames += of_each * screen, out += plan.height * plan.width) {
+    const Screens screens{frames, frames + (of_each - 1) * screen};
     if (plan.divisor > 0) {
       kernels.shrink(screens, plan, scratch, out);
     } else {
@@ -63,13 +71,14 @@ void preprocess_frames(const std::uint8_t* frames, const PreprocessShape& shape,
   check_axis("height", shape.source_height, shape.height);
   check_axis("width", shape.source_width, shape.width);
   MBPO_CHECK(threads >= 1, kOp, "num_threads >= 1", threads);
+  MBPO_CHECK(shape.screens == 1 || shape.screens == 2, kOp, "1 or 2 screens a frame", shape.screens);
   const PreprocessPlan& plan = plan_for(shape);
   const std::int64_t useful = std::max<std::int64_t>(shape.count / kFramesPerThread, 1);
   const std::int64_t parts = std::min(threads, useful);
   const auto part = [&](std::int64_t p) {
     const std::int64_t from = shape.count * p / parts, to = shape.count * (p + 1) / parts;
-    preprocess_some(frames + from * 2 * shape.source_height * shape.source_width, plan, to - from,
-                    out + from * shape.height * shape.width);
+    preprocess_some(frames + from * shape.screens * shape.source_height * shape.source_width, plan, to - from,
+                    shape.screens, out + from * shape.height * shape.width);
   };
   std::vector<std::jthread> helpers;
   for (std::int64_t p = 1; p < parts; ++p) helpers.emplace_back(part, p);

@@ -6,14 +6,14 @@
 namespace mbpo_fast {
 
 struct PreprocessShape {
-  std::int64_t count;
+  std::int64_t count, screens;
   std::int64_t source_height, source_width;
   std::int64_t height, width;
 };
 
-// frames [count, 2, source_height, source_width], out [count, height, width]; both owned by the caller. The
-// frames are shared out to at most `threads` threads. Throws std::invalid_argument where a size is zero or
-// larger than its source.
+// frames [count, screens, source_height, source_width] with 1 or 2 screens, out [count, height, width]; both
+// owned by the caller. The frames are shared out to at most `threads` threads. Throws std::invalid_argument
+// where a size is zero or larger than its source.
 void preprocess_frames(const std::uint8_t* frames, const PreprocessShape& shape, std::int64_t threads,
                        std::uint8_t* out);
 

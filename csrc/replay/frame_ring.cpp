@@ -89,9 +89,14 @@ struct PriorityDraw {
   Id member_at;
   Place place_of;
 
-  std::int64_t propose(std::uint32_t high_word, std::uint32_t low_word) const {
-    const std::int64_t place = priorities.find(unit_from(high_word, low_word));
-    return place < 0 ? -1 : member_at(place);
+  void propose(const Attempt* attempts, std::int64_t count, std::int64_t* members) const {
+    std::vector<double> shares;
+    shares.reserve(static_cast<std::size_t>(count));
+    for (std::int64_t i = 0; i < count; ++i) {
+      shares.push_back(unit_from(attempts[i].high_word, attempts[i].low_word));
+    }
+    priorities.find(shares.data(), count, members);
+    for (std::int64_t i = 0; i < count; ++i) members[i] = members[i] < 0 ? -1 : member_at(members[i]);
   }
   double weight(std::int64_t member) const {
     const std::int64_t place = place_of(member);

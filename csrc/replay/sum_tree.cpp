@@ -1,5 +1,7 @@
 #include "replay/sum_tree.h"
 
+#include <algorithm>
+#include <array>
 #include <mutex>
 
 #include "core/check.h"
@@ -10,6 +12,8 @@ namespace {
 
 constexpr std::int64_t kMaxLeaves = std::int64_t{1} << 36;
 constexpr float kMaxValue = 1e24f;  // so that no sum overflows
+// Searches that go down side by side: one waits for memory at every level, many wait together.
+constexpr std::int64_t kAtOnce = 16;
 
 }  // namespace
 
@@ -28,7 +32,7 @@ void SumTree::check_indices(const char* op, const std::int64_t* index, std::int6
   }
 }
 
-double SumTree::node_sum(const std::vector<float>& level, std::int64_t node) {
+double SumTree::node_sum(const AlignedFloats& level, std::int64_t node) {
   const float* child = level.data() + node * kFanOut;
   double sum = 0.0;
   for (std::int64_t c = 0; c < kFanOut; ++c) sum += static_cast<double>(child[c]);
@@ -71,25 +75,37 @@ double SumTree::total() const {
   return node_sum(levels_.back(), 0);
 }
 
-// Where rounding leaves mass over at a node's end, its last child that has any is taken.
-std::int64_t SumTree::find(double share) const {
-  const std::shared_lock lock(mutex_);
-  double mass = share * node_sum(levels_.back(), 0);
-  std::int64_t node = 0;
-  for (auto level = levels_.rbegin(); level != levels_.rend(); ++level) {
-    const float* child = level->data() + node * kFanOut;
-    std::int64_t chosen = -1;
-    for (std::int64_t c = 0; c < kFanOut; ++c) {
-      const auto value = static_cast<double>(child[c]);
-      if (value <= 0.0) continue;
-      chosen = c;
-      if (mass < value) break;
-      mass -= value;
-    }
-    if (chosen < 0) return -1;
-    node = node * kFanOut + chosen;
+// Where rounding leaves mass over at a node's end, its last child that has any is taken. -1: none has any.
+std::int64_t SumTree::child_of(const AlignedFloats& level, std::int64_t node, double* mass) {
+  const float* child = level.data() + node * kFanOut;
+  std::int64_t chosen = -1;
+  for (std::int64_t c = 0; c < kFanOut; ++c) {
+    const auto value = static_cast<double>(child[c]);
+    if (value <= 0.0) continue;
+    chosen = node * kFanOut + c;
+    if (*mass < value) break;
+    *mass -= value;
   }
-  return node;
+  return chosen;
+}
+
+void SumTree::find(const double* share, std::int64_t count, std::int64_t* leaf) const {
+  const std::shared_lock lock(mutex_);
+  const double total = node_sum(levels_.back(), 0);
+  std::array<double, static_cast<std::size_t>(kAtOnce)> mass;
+  for (std::int64_t first = 0; first < count; first += kAtOnce) {
+    const auto several = static_cast<std::size_t>(std::min(kAtOnce, count - first));
+    std::int64_t* node = leaf + first;
+    for (std::size_t i = 0; i < several; ++i) mass[i] = share[static_cast<std::size_t>(first) + i] * total;
+    std::fill_n(node, several, 0);
+    for (std::size_t level = levels_.size(); level-- > 0;) {
+      for (std::size_t i = 0; i < several; ++i) {
+        if (node[i] < 0) continue;
+        node[i] = child_of(levels_[level], node[i], &mass[i]);
+        if (level > 0 && node[i] >= 0) __builtin_prefetch(levels_[level - 1].data() + node[i] * kFanOut);
+      }
+    }
+  }
 }
 
 }  // namespace mbpo_fast

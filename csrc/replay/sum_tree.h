@@ -5,6 +5,8 @@
 #include <shared_mutex>
 #include <vector>
 
+#include "core/aligned.h"
+
 namespace mbpo_fast {
 
 // Safe to share between threads: readers run side by side, writers alone.
@@ -15,9 +17,9 @@ class SumTree {
   // Sets value[i] at index[i], the last one where an index comes twice. Nothing is changed when it throws.
   void set(const std::int64_t* index, const float* value, std::int64_t count);
   void get(const std::int64_t* index, std::int64_t count, float* value) const;
-  // The leaf in which `share` of the total mass is reached, share in [0, 1); never one of value 0. -1: no
-  // mass.
-  std::int64_t find(double share) const;
+  // For each share in [0, 1) the leaf in which that share of the total mass is reached; never one of value 0.
+  // -1: no mass.
+  void find(const double* share, std::int64_t count, std::int64_t* leaf) const;
   double total() const;
   std::int64_t size() const { return size_; }
 
@@ -25,10 +27,11 @@ class SumTree {
   static constexpr std::int64_t kFanOut = 16;
 
   void check_indices(const char* op, const std::int64_t* index, std::int64_t count) const;
-  static double node_sum(const std::vector<float>& level, std::int64_t node);
+  static double node_sum(const AlignedFloats& level, std::int64_t node);
+  static std::int64_t child_of(const AlignedFloats& level, std::int64_t node, double* mass);
 
   std::int64_t size_;
-  std::vector<std::vector<float>> levels_;  // leaves first; each padded to whole nodes; the last is one node
+  std::vector<AlignedFloats> levels_;  // leaves first; each padded to whole nodes; the last is one node
   mutable std::shared_mutex mutex_;
 };
 

@@ -10,6 +10,7 @@ since; restoring plays them again, and checks that it has arrived where the stat
 """
 
 import functools
+import threading
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -35,6 +36,25 @@ class Facts(NamedTuple):
 
     action_meanings: tuple[str, ...]
     lives: int | None
+
+
+class _Scratch(threading.local):
+    """Screens that a step writes and no later step reads.
+
+    All games of a thread share them: they stay in its cache, and push the emulators' own memory out no more.
+    """
+
+    def __init__(self) -> None:
+        self._by_shape: dict[tuple[int, int], tuple[Frame, Frame]] = {}
+
+    def of(self, shape: tuple[int, int]) -> tuple[Frame, Frame]:
+        """Colour numbers and gray levels of a screen, u8 [H, W] each."""
+        if shape not in self._by_shape:
+            self._by_shape[shape] = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+        return self._by_shape[shape]
+
+
+_SCRATCH = _Scratch()
 
 
 @functools.cache
@@ -99,10 +119,8 @@ class AtariGame:
         self._fires = settings.fire_reset and len(names) >= 3 and names[1] == "FIRE"
         size = settings.screen_size or DEFAULT_SIZE
         self._size = (size, size)
-        # The newest screen and the one before it; the other pair is written next.
-        self._screens = np.zeros((1, 2, *self._ale.getScreenDims()), np.uint8)
-        self._next_screens = np.zeros_like(self._screens)
-        self._palette_screen = np.empty_like(self._screens[0, 0])
+        # The maximum of the last two screens: what the next frame shows where a game ends too soon for new ones.
+        self._seen = np.zeros((1, 1, *self._ale.getScreenDims()), np.uint8)
         self._grays = np.full(256, _UNKNOWN_GRAY, np.uint8)
 
     def seed(self, seed: int) -> None:
@@ -126,14 +144,14 @@ class AtariGame:
         self._begin_life()
         if self._fires:
             self._press_fire()
-        preprocess_frames(self._screens, self._size, frame)
+        preprocess_frames(self._seen, self._size, frame)
         return Restart(self._games > games, self._lost_score)
 
     def step(self, action: int, frame: Frame) -> Outcome:
         """Hold the button for `frame_skip` emulator frames."""
         outcome = self._step(self._codes[action])
         if self._screens_known or not outcome.game_over:
-            preprocess_frames(self._screens, self._size, frame)
+            preprocess_frames(self._seen, self._size, frame)
         return outcome
 
     def end_game(self) -> None:
@@ -208,8 +226,7 @@ class AtariGame:
                 self.score = 0.0
         self._games += 1
         self._untouched = False
-        self._read_gray(self._screens[0, 0])
-        self._screens[0, 1] = 0
+        self._read_gray(self._seen[0, 0])
 
     def _draw_noops(self) -> int:
         noop_max = self._settings.noop_max
@@ -255,6 +272,8 @@ class AtariGame:
     def _skip(self, code: int) -> float:
         """Hold an action and keep the last two screens; a game lost on the way leaves them stale."""
         ale, action, last = self._ale, self._moves[code], self.frame_skip - 1
+        seen = self._seen[0, 0]
+        _, before = _SCRATCH.of(seen.shape)
         self._played.append(code)
         reward = 0
         for t in range(self.frame_skip):
@@ -262,24 +281,21 @@ class AtariGame:
             if ale.game_over():
                 if t == last > 0:
                     # The screen before the end is seen, and with it what was seen before it.
-                    newest, before = self._screens[0]
-                    np.maximum(newest, before, out=self._next_screens[0, 0])
-                    self._turn_screens()
+                    np.maximum(before, seen, out=seen)
                 break
             if t == last - 1:
-                self._read_gray(self._next_screens[0, 1])
+                self._read_gray(before)
             elif t == last:
-                self._read_gray(self._next_screens[0, 0])
-                self._turn_screens()
+                self._read_gray(seen)
+                if last > 0:
+                    np.maximum(before, seen, out=seen)
         self.score += reward
         return float(reward)
 
-    def _turn_screens(self) -> None:
-        self._screens, self._next_screens = self._next_screens, self._screens
-
     def _read_gray(self, screen: Frame) -> None:
         """The gray screen, from a table of the colours that this game has shown: the emulator is slower."""
-        self._ale.getScreen(self._palette_screen)
-        if look_up_gray(self._palette_screen, self._grays, screen) == _UNKNOWN_GRAY:
+        colours, _ = _SCRATCH.of(screen.shape)
+        self._ale.getScreen(colours)
+        if look_up_gray(colours, self._grays, screen) == _UNKNOWN_GRAY:
             self._ale.getScreenGrayscale(screen)
-            self._grays[self._palette_screen] = screen
+            self._grays[colours] = screen

@@ -14,6 +14,7 @@ def preprocess_frames(
 ) -> npt.NDArray[np.uint8]:
     """The maximum of two gray screens, shrunk by pixel area: uint8 [N, 2, H, W] -> uint8 [N, *size].
 
+    One screen alone, [N, 1, H, W], is its own maximum.
     Bit-exact with OpenCV's `INTER_AREA` on x86 where a side's ratio is no integer, within one gray level
     elsewhere. `out` receives the frames where given, else a new array does. Batches are shared out to at most
     `num_threads` threads. ValueError where a side would grow, or where an array is not contiguous, of another

@@ -85,6 +85,13 @@ def test_equal_size_is_the_maximum():
     assert np.array_equal(preprocess_frames(frames), frames.max(axis=1))
 
 
+@pytest.mark.parametrize("size", [(84, 84), (70, 80)])
+def test_one_screen_is_its_own_maximum(size):
+    frames = screens((3, 2, 210, 160))
+    seen = frames.max(axis=1, keepdims=True)
+    assert np.array_equal(preprocess_frames(seen, size), preprocess_frames(frames, size))
+
+
 def test_white_stays_white():
     frames = np.full((1, 2, 250, 160), 255, np.uint8)
     assert (preprocess_frames(frames) == 255).all()
@@ -139,7 +146,9 @@ BAD = [
         lambda: preprocess_frames(GOOD.astype(np.float32), (5, 5)),
         r"contiguous uint8 .*got float32",
     ),
-    (lambda: preprocess_frames(GOOD[:, :1], (5, 5)), r"expected frames .*\[any,2,any,any\]"),
+    (lambda: preprocess_frames(GOOD[:1], (5, 5), np.zeros((1, 5, 5), np.uint8)[0]), r"expected out"),
+    (lambda: preprocess_frames(np.zeros((1, 3, 10, 10), np.uint8), (5, 5)), r"expected 1 or 2 screens .*3"),
+    (lambda: preprocess_frames(np.zeros((1, 0, 10, 10), np.uint8), (5, 5)), r"expected 1 or 2 screens .*0"),
     (lambda: preprocess_frames(GOOD[..., ::2], (5, 5)), r"got uint8 \[2,2,10,5\] not contiguous"),
     (lambda: preprocess_frames(GOOD.tolist(), (5, 5)), r"expected frames .*got list"),
     (lambda: preprocess_frames(GOOD, (11, 5)), r"expected 1 <= height <= the source's .*got 11 from 10"),
