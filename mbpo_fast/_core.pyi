@@ -18,6 +18,9 @@ __all__: list[str] = [
     "isa",
     "isas",
     "look_up_gray",
+    "mean_steps",
+    "movement_cells",
+    "movement_cells_bfloat16",
     "preprocess_frames",
     "random_integers",
     "random_uniform",
@@ -252,6 +255,23 @@ def look_up_gray(
     table: numpy.typing.NDArray[numpy.uint8],
     out: numpy.typing.NDArray[numpy.uint8],
 ) -> int: ...
+def mean_steps(
+    context: numpy.typing.NDArray[numpy.uint8],
+    cell: typing.SupportsIndex,
+    out: numpy.typing.NDArray[numpy.float32],
+) -> None: ...
+def movement_cells(
+    context: numpy.typing.NDArray[numpy.uint8],
+    newest: typing.SupportsIndex,
+    cell: typing.SupportsIndex,
+    out: numpy.typing.NDArray[numpy.float32],
+) -> None: ...
+def movement_cells_bfloat16(
+    context: numpy.typing.NDArray[numpy.uint8],
+    newest: typing.SupportsIndex,
+    cell: typing.SupportsIndex,
+    out: numpy.typing.NDArray[numpy.uint16],
+) -> None: ...
 def preprocess_frames(
     frames: numpy.typing.NDArray[numpy.uint8],
     out: numpy.typing.NDArray[numpy.uint8],

@@ -45,7 +45,8 @@ def test_the_check_names_a_page_that_is_out_of_date(
     monkeypatch.setattr(tool, "ROOT", tmp_path)
     monkeypatch.setattr(tool, "DOCS", tmp_path / "docs")
     (tmp_path / "docs").mkdir()
-    tables = "".join(f"<!-- table: {name} -->\n<!-- end -->\n" for name in ("quickstart", "baselines"))
+    names = ("quickstart", "engines", "baselines")
+    tables = "".join(f"<!-- table: {name} -->\n<!-- end -->\n" for name in names)
     (tmp_path / "docs/results.md").write_text(tables)
     assert tool.main(["--check"]) == 1
     assert "docs/settings.md: out of date" in capsys.readouterr().err

@@ -124,6 +124,24 @@ def _baseline_row(result: Mapping[str, Any]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def engine_rows() -> list[str]:
+    """One row for each short run whose rollouts were made by the core or by torch, seed by seed."""
+    rows = [
+        (result["seed"], engine, result)
+        for engine in ("cpu", "torch")
+        for result in _results(f"rollout_{engine}")
+    ]
+    return [_engine_row(engine, result) for _, engine, result in sorted(rows, key=lambda row: row[:2])]
+
+
+def _engine_row(engine: str, result: Mapping[str, Any]) -> str:
+    curve = dict(zip(result["curve"]["step"], result["curve"]["ep_rew_mean"], strict=True))
+    at = [next(score for step, score in curve.items() if step >= 1000 * k) for k in (8, 12, 16, 20)]
+    cells = [str(result["seed"]), f"`{engine}`", f"{result['gate_opened_at']:,}"]
+    cells += [f"{score:.0f}" for score in (*at, list(curve.values())[-1])]
+    return f"| {' | '.join([*cells, _score(result['evaluation'])])} |"
+
+
 def _quickstart_row(result: Mapping[str, Any]) -> str:
     agent, steps = result["agent"], f"{result['env_steps']:,}"
     share = result["synthetic_rows"] / (result["synthetic_rows"] + result["real_rows"])
@@ -147,7 +165,11 @@ def results_page(text: str) -> str:
     """`docs/results.md` with the tables between their markers written anew."""
     quickstart = "| seed | trained agent | random actions | gate opened at step | synthetic rows |"
     baselines = "| settings | agent steps | seed | mean score |"
+    engines = (
+        "| seed | rollouts by | gate opened at | 8,000 | 12,000 | 16,000 | 20,000 | 24,000 | after training |"
+    )
     text = _with_table(text, "quickstart", quickstart, quickstart_rows())
+    text = _with_table(text, "engines", engines, engine_rows())
     return _with_table(text, "baselines", baselines, baseline_rows())
 
 

@@ -151,6 +151,7 @@ void bind_preprocess(py::module_& module);
 void bind_frame_ring(py::module_& module);
 void bind_branch_ring(py::module_& module);
 void bind_sum_tree(py::module_& module);
+void bind_context_maps(py::module_& module);
 void bind_rollout(py::module_& module);
 
 }  // namespace mbpo_fast::bindings

@@ -16,5 +16,6 @@ PYBIND11_MODULE(_core, module) {
   bind_sum_tree(module);
   bind_frame_ring(module);
   bind_branch_ring(module);
+  bind_context_maps(module);
   bind_rollout(module);
 }

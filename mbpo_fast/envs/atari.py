@@ -39,10 +39,7 @@ class Facts(NamedTuple):
 
 
 class _Scratch(threading.local):
-    """Screens that a step writes and no later step reads.
-
-    All games of a thread share them: they stay in its cache, and push the emulators' own memory out no more.
-    """
+    """Screens that a step writes and no later step reads: one set for all games of a thread."""
 
     def __init__(self) -> None:
         self._by_shape: dict[tuple[int, int], tuple[Frame, Frame]] = {}
@@ -119,7 +116,7 @@ class AtariGame:
         self._fires = settings.fire_reset and len(names) >= 3 and names[1] == "FIRE"
         size = settings.screen_size or DEFAULT_SIZE
         self._size = (size, size)
-        # The maximum of the last two screens: what the next frame shows where a game ends too soon for new ones.
+        # The maximum of the last two screens: the next frame shows it where a game ends too soon for others.
         self._seen = np.zeros((1, 1, *self._ale.getScreenDims()), np.uint8)
         self._grays = np.full(256, _UNKNOWN_GRAY, np.uint8)
 

@@ -43,9 +43,7 @@ class WorldModel:
         self.config, self.seed = config, seed
         self._pool = _member_pool(threads) if threads > 1 else None
         self.device = torch.device(device)
-        # Convolutions as narrow as these are faster in float32 on CPUs (figures in ARCHITECTURE.md).
-        narrow = config.bf16 == "auto" and self.device.type == "cpu"
-        self.bf16 = not narrow and use_bf16(config.bf16, self.device)
+        self.bf16 = use_bf16(config.bf16, self.device, narrow=True)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.members = nn.ModuleList(

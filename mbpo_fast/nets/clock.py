@@ -6,15 +6,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mbpo_fast.nets.nature import space_to_depth
+from mbpo_fast.nets.context import cell_steps, movements
+from mbpo_fast.nets.precision import compute_dtype
 from mbpo_fast.nets.world import NUM_REWARD_CLASSES, PixelNet, Prediction
 
 CELL = 4
 """Side of a cell in pixels: the network works on the grid of cells, 21x21 for 84x84."""
 CHANGED_PRIOR = 0.013
 """Share of pixels that change in a step, roughly: where a fresh mask starts."""
-COARSE_SCALE = 8.0
-"""Brings the changes of cell means, about a tenth of a pixel's, to the size of the other inputs."""
+DIFFERENCE_SCALE, NEWEST_SCALE = 4.0 / 255.0, 2.0 / 255.0
+"""Bring differences of pixels, and pixels, from gray levels to about one."""
+COARSE_SCALE = 8.0 / 255.0
+"""The same for the changes of cell means, about a tenth of a pixel's."""
 CLOCK_LIMIT = 2.0
 """Gray levels of mean change at which a tick of the clock saturates: a whole new screen is not louder."""
 FINE_LIMIT = 0.2
@@ -56,7 +59,7 @@ class ClockNet(PixelNet):
         if any(side % CELL for side in frame_shape):
             raise ValueError(f"[ClockNet] expected frame sides divisible by {CELL}, got {frame_shape}")
         self.detail_frames = min(detail_frames, context)
-        self.stem = _MovementConv(self.detail_frames, width)
+        self.stem = _MovementStem(self.detail_frames, width)
         self.memory = nn.Conv2d(context - 1, width, 1, bias=False)
         self.place = nn.Parameter(torch.zeros(1, width, *(side // CELL for side in frame_shape)))
         self.condition = _Condition(context - 1, num_actions, clock_width)
@@ -76,10 +79,12 @@ class ClockNet(PixelNet):
 
     def forward(self, context: Tensor, action: Tensor, keep: Tensor | None = None) -> Prediction:
         """See `PixelNet`; `keep` f32 [B, outcome_width] scales the outcome's last channels: its dropout."""
-        past, clock = _past(context)
+        steps = cell_steps(context, CELL)
+        clock = steps.abs().mean(dim=(2, 3)).clamp_(max=CLOCK_LIMIT)
+        dtype = compute_dtype(context.device)
         # Added up in float32: what is left of nearly equal frames would drown in bfloat16's rounding.
         with torch.autocast(context.device.type, enabled=False):
-            seen = self.stem(context[:, -self.detail_frames :]) + self.memory(past) + self.place
+            seen = self.stem(context, dtype) + self.memory(steps.mul_(COARSE_SCALE)) + self.place
         condition = self.condition(clock, action)
         x = seen
         for block in self.blocks:
@@ -102,47 +107,29 @@ class ClockNet(PixelNet):
         return torch.cat([F.relu(seen), F.relu(x).float(), predicted], dim=1).detach()
 
 
-def _past(context: Tensor) -> tuple[Tensor, Tensor]:
-    """Changes of the cell means f32 [B, C - 1, h / 4, w / 4] and the clock f32 [B, C - 1]."""
-    coarse = cell_means(context)
-    steps = coarse[:, 1:] - coarse[:, :-1]
-    clock = steps.abs().mean(dim=(2, 3)).mul_(255.0).clamp_(max=CLOCK_LIMIT)
-    return steps.mul_(COARSE_SCALE).contiguous(memory_format=torch.channels_last), clock
+class _MovementStem(nn.Module):
+    """A linear map of the pixels of each cell: of the frames' differences and of the newest frame.
 
-
-def cell_means(frames: Tensor) -> Tensor:
-    """Exact means of cells in units of 255 levels: u8 [B, C, h, w] -> f32 [B, C, h / 4, w / 4].
-
-    Sums four pixels of a row in one 32-bit word, two at a time: faster than converting every pixel.
-    """
-    batch, count, height, width = frames.shape
-    words = frames.contiguous().view(torch.int32).view(batch, count, height // 4, 4, width // 4)
-    pairs = words.bitwise_and(0x00FF00FF).add_((words >> 8).bitwise_and_(0x00FF00FF))
-    pairs = pairs[:, :, :, 0] + pairs[:, :, :, 1] + pairs[:, :, :, 2] + pairs[:, :, :, 3]
-    return ((pairs & 0xFFFF) + (pairs >> 16)).to(torch.float32).mul_(1.0 / (16 * 255))
-
-
-class _MovementConv(nn.Conv2d):
-    """A linear map of the pixels of each cell.
-
-    It is learned on the frames' differences and the newest frame: these train several times faster than
-    frames. They are a linear map too, so it is the weights that are mapped and not the pixels.
+    These train several times faster than frames. They come as whole numbers, which bfloat16 holds exactly; it
+    is the weights that are scaled.
     """
 
-    movements: Tensor
+    scale: Tensor
 
     def __init__(self, frames: int, channels: int) -> None:
-        super().__init__(frames, channels, CELL, stride=CELL)
-        movements = 4.0 * (torch.eye(frames).roll(1, dims=1) - torch.eye(frames))
-        movements[-1] = 2.0 * torch.eye(frames)[-1]
-        self.register_buffer("movements", movements, persistent=False)
+        super().__init__()
+        fresh = nn.Conv2d(frames, channels, CELL, stride=CELL)
+        assert fresh.bias is not None
+        self.weight, self.bias = fresh.weight, fresh.bias
+        scale = torch.full((frames, 1, 1), DIFFERENCE_SCALE)
+        scale[-1] = NEWEST_SCALE
+        self.register_buffer("scale", scale, persistent=False)
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """u8 [B, frames, h, w] -> f32 [B, channels, h / 4, w / 4]."""
-        weight = torch.einsum("omij,mf->ofij", self.weight, self.movements) / 255.0
-        # Each cell's pixels in a row: one product, where strided pixels would be copied twice.
-        cells = space_to_depth(frames).to(torch.float32)
-        return F.conv2d(cells, weight.flatten(1)[:, :, None, None], self.bias)
+    def forward(self, context: Tensor, dtype: torch.dtype) -> Tensor:
+        """u8 [B, C, h, w] -> f32 [B, channels, h / 4, w / 4], by products in `dtype`."""
+        weight = (self.weight * self.scale).flatten(1)[:, :, None, None]
+        cells = movements(context, len(self.scale), CELL, dtype)
+        return F.conv2d(cells, weight.to(dtype), self.bias.to(dtype)).float()
 
 
 class _Condition(nn.Module):
@@ -208,10 +195,11 @@ class _OutcomeNet(nn.Module):
 
     def forward(self, known: Tensor, condition: Tensor, action: Tensor, keep: Tensor | None) -> Tensor:
         """Logits of the reward classes and of the end, f32 [B, 4]."""
-        x = self.first(self.known_norm(known))
-        x = F.relu(self.film(self.norm(x), condition, action))
+        # Normalised in float32: on CPUs torch's bfloat16 form takes three times as long.
+        x = self.norm(self.first(self.known_norm(known)).float())
+        x = F.relu(self.film(x, condition, action))
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = F.relu(norm(conv(x)))
+            x = F.relu(norm(conv(x).float()))
         if keep is not None:
             x = x * keep[:, :, None, None].to(x.dtype)
         by_cell: Tensor = self.out(x).float().flatten(2)

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mbpo_fast.nets.nature import space_to_depth
+from mbpo_fast.nets.context import movements
+from mbpo_fast.nets.precision import compute_dtype
 
 NUM_REWARD_CLASSES = 3
 """Rewards are predicted as sign(r) + 1: 0 negative, 1 none, 2 positive."""
@@ -45,10 +46,6 @@ class PixelNet(nn.Module, ABC):
         """Predict the step that `action` leads to."""
 
 
-def _compute_dtype(device: torch.device) -> torch.dtype:
-    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else torch.float32
-
-
 class GridNet(PixelNet):
     """Residual 3x3 convolutions on the grid that space-to-depth by 4 makes of the screen (21x21 for 84x84).
 
@@ -57,6 +54,7 @@ class GridNet(PixelNet):
     frames: on a shared trunk they drown in the pixels' gradient.
     """
 
+    input_scale: Tensor
     GRID = 4
     CHANGED_PRIOR = 0.013
     OUTCOME_FRAMES = 4
@@ -75,6 +73,9 @@ class GridNet(PixelNet):
         if any(side % self.GRID for side in frame_shape):
             raise ValueError(f"[GridNet] expected frame sides divisible by {self.GRID}, got {frame_shape}")
         self.cells = self.GRID * self.GRID
+        scale = torch.full((1, context * self.cells, 1, 1), 4.0 / 255.0)
+        scale[:, -self.cells :] = 2.0 / 255.0
+        self.register_buffer("input_scale", scale, persistent=False)
         self.stem = nn.Conv2d(context * self.cells, width, 1)
         self.blocks = nn.ModuleList(_ResidualBlock(width, num_actions) for _ in range(depth))
         self.head = nn.Conv2d(width, 2 * self.cells, 1)
@@ -88,28 +89,21 @@ class GridNet(PixelNet):
 
     def forward(self, context: Tensor, action: Tensor) -> Prediction:
         """See `PixelNet`."""
-        # Straight to the precision that the convolutions will run in: 0 to 255 are exact in all of them.
-        cells = space_to_depth(context).to(_compute_dtype(context.device)).mul_(1.0 / 255.0)
-        x = self.stem(self._movements(cells))
+        # Differences of neighbouring frames, then the newest frame: what moves is most of what matters.
+        # The stem could learn this linear map; given as an input it trains several times faster.
+        cells = movements(context, context.shape[1], self.GRID, compute_dtype(context.device))
+        cells = cells * self.input_scale.to(cells.dtype)
+        x = self.stem(cells)
         for block in self.blocks:
             x = block(x, action)
         pixels = F.pixel_shuffle(self.head(F.relu(x)).float(), self.GRID)
-        newest = self._movements(cells[:, -self.OUTCOME_FRAMES * self.cells :])
-        logits = self.outcome(newest, action)
+        logits = self.outcome(cells[:, -self.OUTCOME_FRAMES * self.cells :], action)
         return Prediction(
             delta=pixels[:, 1],
             mask_logit=pixels[:, 0],
             reward_logits=logits[:, :NUM_REWARD_CLASSES],
             end_logit=logits[:, NUM_REWARD_CLASSES],
         )
-
-    def _movements(self, cells: Tensor) -> Tensor:
-        """The differences of neighbouring frames, then the newest frame: what moves is most of what matters.
-
-        A linear map that the stem could learn; given as an input it trains several times faster.
-        """
-        moved = cells[:, self.cells :] - cells[:, : -self.cells]
-        return torch.cat([4.0 * moved, 2.0 * cells[:, -self.cells :]], dim=1)
 
 
 class _FiLM(nn.Module):

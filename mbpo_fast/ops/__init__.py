@@ -1,5 +1,6 @@
 """Front doors to the compiled core."""
 
+from mbpo_fast.ops.context_maps import mean_steps, movement_cells
 from mbpo_fast.ops.info import build_info, select_isa
 from mbpo_fast.ops.preprocess import look_up_gray, preprocess_frames
 from mbpo_fast.ops.random import (
@@ -14,6 +15,8 @@ __all__ = [
     "Stream",
     "build_info",
     "look_up_gray",
+    "mean_steps",
+    "movement_cells",
     "preprocess_frames",
     "random_integers",
     "random_uniform",

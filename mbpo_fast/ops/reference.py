@@ -93,6 +93,23 @@ def preprocess(frames: Frame, size: tuple[int, int] = (84, 84)) -> Frame:
     return np.rint(out).clip(0, 255).astype(np.uint8)
 
 
+def movement_cells(context: Frame, newest: int, cell: int) -> npt.NDArray[np.float32]:
+    """[B, C, h, w] -> [B, h / cell, w / cell, newest * cell**2]: cells of differences and of the newest."""
+    frames = context[:, -newest:].astype(np.float32)
+    moved = np.concatenate([frames[:, 1:] - frames[:, :-1], frames[:, -1:]], axis=1)
+    batch, _, height, width = moved.shape
+    cells = moved.reshape(batch, newest, height // cell, cell, width // cell, cell)
+    return cells.transpose(0, 2, 4, 1, 3, 5).reshape(batch, height // cell, width // cell, -1)
+
+
+def mean_steps(context: Frame, cell: int) -> npt.NDArray[np.float64]:
+    """[B, C, h, w] -> [B, h / cell, w / cell, C - 1]: steps of the cells' means from frame to frame."""
+    batch, count, height, width = context.shape
+    cells = context.reshape(batch, count, height // cell, cell, width // cell, cell)
+    means: npt.NDArray[np.float64] = cells.mean(axis=(3, 5))
+    return (means[:, 1:] - means[:, :-1]).transpose(0, 2, 3, 1)
+
+
 @dataclass(frozen=True)
 class Row:
     """One gathered transition; the fields are those of `mbpo_fast.data.Batch`."""

@@ -22,6 +22,11 @@ CALLS = 10_000
 PARTS = 4
 
 
+def upper_half(values: np.ndarray) -> np.ndarray:
+    """The bits of bfloat16 of floats that it holds exactly."""
+    return (np.ascontiguousarray(values, np.float32).view(np.uint32) >> 16).astype(np.uint16)
+
+
 def frame_and_number_targets() -> list[Target]:
     return [
         Target(
@@ -37,6 +42,24 @@ def frame_and_number_targets() -> list[Target]:
             lambda args, largest: (
                 np.array_equal(args[2], args[1][args[0]]) and largest == args[2].max(initial=0)
             ),
+        ),
+        Target(
+            "movement_cells",
+            _core.movement_cells,
+            lambda rng: [pixels(rng, 2, 5, 8, 12), 3, 4, np.zeros((2, 2, 3, 48), np.float32)],
+            lambda args, _: np.array_equal(args[3], reference.movement_cells(*args[:3])),
+        ),
+        Target(
+            "movement_cells_bfloat16",
+            _core.movement_cells_bfloat16,
+            lambda rng: [pixels(rng, 2, 5, 8, 12), 3, 4, np.zeros((2, 2, 3, 48), np.uint16)],
+            lambda args, _: np.array_equal(args[3], upper_half(reference.movement_cells(*args[:3]))),
+        ),
+        Target(
+            "mean_steps",
+            _core.mean_steps,
+            lambda rng: [pixels(rng, 2, 5, 8, 12), 4, np.zeros((2, 2, 3, 4), np.float32)],
+            lambda args, _: np.array_equal(args[2], reference.mean_steps(*args[:2])),
         ),
         Target(
             "use_isa",

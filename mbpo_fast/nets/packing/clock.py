@@ -9,9 +9,11 @@ from mbpo_fast.nets.clock import (
     CELL,
     CLOCK_LIMIT,
     COARSE_SCALE,
+    DIFFERENCE_SCALE,
     FINE_LIMIT,
     FINE_SCALE,
     LOGIT_LIMIT,
+    NEWEST_SCALE,
     ClockNet,
 )
 from mbpo_fast.nets.packing.arrays import array_of, over_cells, shift_by_action, weights_of
@@ -39,10 +41,10 @@ def pack_clock_net(net: ClockNet, builder: NetworkBuilder) -> tuple[int, int]:
 
 def _pack_looks(net: ClockNet, builder: NetworkBuilder, past: int) -> int:
     """The newest frames pixel by pixel, plus all of them as means of cells, plus the place."""
-    # `_MovementConv.movements`
-    cells = builder.frames(net.detail_frames, cell=CELL, scale=2.0 / 255.0, difference_scale=4.0 / 255.0)
-    # The means' steps are in gray levels.
-    coarse = array_of(net.memory.weight) * np.float32(COARSE_SCALE / 255.0)
+    cells = builder.frames(
+        net.detail_frames, cell=CELL, scale=NEWEST_SCALE, difference_scale=DIFFERENCE_SCALE
+    )
+    coarse = array_of(net.memory.weight) * np.float32(COARSE_SCALE)
     place = builder.constant(array_of(net.place)[0], cell=CELL)
     zeros = np.zeros(len(coarse), np.float32)
     remembered = builder.convolution(past, coarse, zeros, add=place)

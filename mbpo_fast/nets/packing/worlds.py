@@ -39,7 +39,7 @@ def _film_of(module: Any) -> Film:
 
 
 def _pack_grid_net(net: GridNet, builder: NetworkBuilder) -> tuple[int, int]:
-    # `GridNet._movements`
+    # `GridNet.input_scale`
     cells = builder.frames(builder.context, cell=net.GRID, scale=2.0 / 255.0, difference_scale=4.0 / 255.0)
     x = builder.convolution(cells, *weights_of(net.stem))
     for block in net.blocks:

@@ -1,0 +1,47 @@
+"""What a world model's first layers read of its context: cells of pixels, and how their means moved."""
+
+import torch
+from torch import Tensor
+
+from mbpo_fast import ops
+from mbpo_fast.nets.nature import space_to_depth
+
+
+def movements(context: Tensor, newest: int, cell: int, dtype: torch.dtype) -> Tensor:
+    """The differences of the `newest` frames, then the newest frame: whole numbers of gray levels.
+
+    u8 [B, C, h, w] -> `dtype` [B, newest * cell**2, h / cell, w / cell], channels last; float32 or bfloat16.
+    """
+    if context.device.type != "cpu":
+        return _movements_by_torch(context, newest, dtype)
+    batch, _, height, width = context.shape
+    cells = torch.empty((batch, height // cell, width // cell, newest * cell**2), dtype=dtype)
+    bits = cells.view(torch.uint16) if dtype == torch.bfloat16 else cells
+    ops.movement_cells(context.contiguous().numpy(), newest, cell, bits.numpy())
+    return cells.permute(0, 3, 1, 2)
+
+
+def cell_steps(context: Tensor, cell: int) -> Tensor:
+    """How the mean gray level of each cell moved from frame to frame.
+
+    u8 [B, C, h, w] -> f32 [B, C - 1, h / cell, w / cell], channels last.
+    """
+    if context.device.type != "cpu":
+        return _cell_steps_by_torch(context)
+    batch, count, height, width = context.shape
+    steps = torch.empty((batch, height // cell, width // cell, count - 1))
+    ops.mean_steps(context.contiguous().numpy(), cell, steps.numpy())
+    return steps.permute(0, 3, 1, 2)
+
+
+def _movements_by_torch(context: Tensor, newest: int, dtype: torch.dtype) -> Tensor:
+    cells = space_to_depth(context[:, -newest:].contiguous()).to(dtype)
+    area = cells.shape[1] // newest
+    return torch.cat([cells[:, area:] - cells[:, :-area], cells[:, -area:]], dim=1)
+
+
+def _cell_steps_by_torch(context: Tensor) -> Tensor:
+    batch, count, _, _ = context.shape
+    cells = space_to_depth(context)
+    means = cells.view(batch, count, -1, *cells.shape[2:]).to(torch.float32).mean(dim=2)
+    return (means[:, 1:] - means[:, :-1]).contiguous(memory_format=torch.channels_last)
