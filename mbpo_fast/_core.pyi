@@ -254,6 +254,7 @@ def look_up_gray(
     screen: numpy.typing.NDArray[numpy.uint8],
     table: numpy.typing.NDArray[numpy.uint8],
     out: numpy.typing.NDArray[numpy.uint8],
+    over: numpy.typing.NDArray[numpy.uint8] | None,
 ) -> int: ...
 def mean_steps(
     context: numpy.typing.NDArray[numpy.uint8],

@@ -1,5 +1,7 @@
 #include <pybind11/stl.h>
 
+#include <optional>
+
 #include "bindings/arguments.h"
 #include "core/isa.h"
 #include "preprocess/preprocess.h"
@@ -26,14 +28,15 @@ void preprocess(const Array<std::uint8_t>& frames, const Array<std::uint8_t>& ou
 }
 
 int look_up(const Array<std::uint8_t>& screen, const Array<std::uint8_t>& table,
-            const Array<std::uint8_t>& out) {
+            const Array<std::uint8_t>& out, const std::optional<Array<std::uint8_t>>& over) {
   constexpr const char* op = "look_up_gray";
   const std::uint8_t* from = read(op, "screen", screen, {kAnySize, kAnySize});
   const std::uint8_t* grays = read(op, "table", table, {256});
   const auto source = py::reinterpret_borrow<py::array>(screen.value);
   std::uint8_t* to = write(op, "out", out, {source.shape(0), source.shape(1)});
+  const std::uint8_t* other = over ? read(op, "over", *over, {source.shape(0), source.shape(1)}) : nullptr;
   const py::gil_scoped_release release;
-  return look_up_gray(from, grays, source.nbytes(), to);
+  return look_up_gray(from, grays, other, source.nbytes(), to);
 }
 
 std::vector<std::string> isa_names() {
@@ -46,7 +49,7 @@ std::vector<std::string> isa_names() {
 
 void bind_preprocess(py::module_& module) {
   module.def("preprocess_frames", &preprocess, py::arg("frames"), py::arg("out"), py::arg("num_threads"));
-  module.def("look_up_gray", &look_up, py::arg("screen"), py::arg("table"), py::arg("out"));
+  module.def("look_up_gray", &look_up, py::arg("screen"), py::arg("table"), py::arg("out"), py::arg("over"));
   module.def("isas", &isa_names);
   module.def("isa", [] { return kIsaNames[static_cast<int>(isa_in_use())]; });
   module.def("use_isa", &use_isa, py::arg("name"));

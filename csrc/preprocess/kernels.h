@@ -28,9 +28,9 @@ struct PreprocessKernels {
   // screens -> out [height, width] by whole numbers; the plan's divisor must not be 0.
   void (*shrink)(const Screens& screens, const PreprocessPlan& plan, const PreprocessScratch& scratch,
                  std::uint8_t* out);
-  // out[i] = table[screen[i]]; the largest of them is returned.
-  std::uint8_t (*look_up)(const std::uint8_t* screen, const std::uint8_t* table, std::int64_t count,
-                          std::uint8_t* out);
+  // See look_up_gray.
+  std::uint8_t (*look_up)(const std::uint8_t* screen, const std::uint8_t* table, const std::uint8_t* over,
+                          std::int64_t count, std::uint8_t* out);
 };
 
 extern const PreprocessKernels kPreprocessBaseline;

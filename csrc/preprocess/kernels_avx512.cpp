@@ -34,8 +34,8 @@ std::int64_t shrink_line(const PreprocessPlan& plan, const std::uint16_t* line,
 }
 
 // A byte's low 7 bits choose within half a table, its top bit between the halves.
-std::uint8_t look_up(const std::uint8_t* screen, const std::uint8_t* table, std::int64_t count,
-                     std::uint8_t* out) {
+std::uint8_t look_up(const std::uint8_t* screen, const std::uint8_t* table, const std::uint8_t* over,
+                     std::int64_t count, std::uint8_t* out) {
   const __m512i quarter0 = _mm512_loadu_si512(table), quarter1 = _mm512_loadu_si512(table + 64);
   const __m512i quarter2 = _mm512_loadu_si512(table + 128), quarter3 = _mm512_loadu_si512(table + 192);
   __m512i largest = _mm512_setzero_si512();
@@ -45,12 +45,12 @@ std::uint8_t look_up(const std::uint8_t* screen, const std::uint8_t* table, std:
     const __m512i low = _mm512_permutex2var_epi8(quarter0, bytes, quarter1);
     const __m512i high = _mm512_permutex2var_epi8(quarter2, bytes, quarter3);
     const __m512i values = _mm512_mask_blend_epi8(_mm512_movepi8_mask(bytes), low, high);
-    _mm512_storeu_si512(out + i, values);
+    _mm512_storeu_si512(out + i, over ? _mm512_max_epu8(values, _mm512_loadu_si512(over + i)) : values);
     largest = _mm512_max_epu8(largest, values);
   }
   alignas(64) std::uint8_t lanes[64];
   _mm512_store_si512(lanes, largest);
-  std::uint8_t result = look_up_plain(screen + i, table, count - i, out + i);
+  std::uint8_t result = look_up_plain(screen + i, table, over ? over + i : nullptr, count - i, out + i);
   for (const std::uint8_t lane : lanes) result = lane > result ? lane : result;
   return result;
 }

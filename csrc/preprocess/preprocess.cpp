@@ -85,9 +85,9 @@ void preprocess_frames(const std::uint8_t* frames, const PreprocessShape& shape,
   part(0);
 }
 
-std::uint8_t look_up_gray(const std::uint8_t* screen, const std::uint8_t* table, std::int64_t count,
-                          std::uint8_t* out) {
-  return preprocess_kernels(isa_in_use()).look_up(screen, table, count, out);
+std::uint8_t look_up_gray(const std::uint8_t* screen, const std::uint8_t* table, const std::uint8_t* over,
+                          std::int64_t count, std::uint8_t* out) {
+  return preprocess_kernels(isa_in_use()).look_up(screen, table, over, count, out);
 }
 
 }  // namespace mbpo_fast

@@ -17,8 +17,9 @@ struct PreprocessShape {
 void preprocess_frames(const std::uint8_t* frames, const PreprocessShape& shape, std::int64_t threads,
                        std::uint8_t* out);
 
-// out[i] = table[screen[i]], tables of 256 bytes; returns the largest of them, 0 for no pixels.
-std::uint8_t look_up_gray(const std::uint8_t* screen, const std::uint8_t* table, std::int64_t count,
-                          std::uint8_t* out);
+// out[i] = table[screen[i]], tables of 256 bytes; the larger of that and over[i] where `over` is not null,
+// which may be `out`. Returns the largest byte that was looked up, 0 for no pixels.
+std::uint8_t look_up_gray(const std::uint8_t* screen, const std::uint8_t* table, const std::uint8_t* over,
+                          std::int64_t count, std::uint8_t* out);
 
 }  // namespace mbpo_fast

@@ -134,12 +134,12 @@ inline std::int64_t shrink_line_by_four(const PreprocessPlan& plan, const std::u
 #endif
 
 // A table of 256 bytes, one at a time.
-inline std::uint8_t look_up_plain(const std::uint8_t* screen, const std::uint8_t* table, std::int64_t count,
-                                  std::uint8_t* __restrict out) {
+inline std::uint8_t look_up_plain(const std::uint8_t* screen, const std::uint8_t* table,
+                                  const std::uint8_t* over, std::int64_t count, std::uint8_t* out) {
   std::uint8_t largest = 0;
   for (std::int64_t i = 0; i < count; ++i) {
     const std::uint8_t value = table[screen[i]];
-    out[i] = value;
+    out[i] = over && over[i] > value ? over[i] : value;
     largest = value > largest ? value : largest;
   }
   return largest;

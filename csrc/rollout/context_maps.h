@@ -5,7 +5,9 @@
 
 namespace mbpo_fast {
 
-// frames [batch, count, height, width], the oldest first; `cell` divides both sides.
+inline constexpr std::int64_t kMaxCell = 64;
+
+// frames [batch, count, height, width], the oldest first; `cell`, at most kMaxCell, divides both sides.
 struct Contexts {
   const std::uint8_t* frames;
   std::int64_t batch, count, height, width, cell;

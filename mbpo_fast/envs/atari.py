@@ -118,6 +118,7 @@ class AtariGame:
         self._size = (size, size)
         # The maximum of the last two screens: the next frame shows it where a game ends too soon for others.
         self._seen = np.zeros((1, 1, *self._ale.getScreenDims()), np.uint8)
+        self._screen = self._seen[0, 0]
         self._grays = np.full(256, _UNKNOWN_GRAY, np.uint8)
 
     def seed(self, seed: int) -> None:
@@ -223,7 +224,7 @@ class AtariGame:
                 self.score = 0.0
         self._games += 1
         self._untouched = False
-        self._read_gray(self._seen[0, 0])
+        self._read_gray(_SCRATCH.of(self._screen.shape)[0], self._screen)
 
     def _draw_noops(self) -> int:
         noop_max = self._settings.noop_max
@@ -269,8 +270,8 @@ class AtariGame:
     def _skip(self, code: int) -> float:
         """Hold an action and keep the last two screens; a game lost on the way leaves them stale."""
         ale, action, last = self._ale, self._moves[code], self.frame_skip - 1
-        seen = self._seen[0, 0]
-        _, before = _SCRATCH.of(seen.shape)
+        screen = self._screen
+        colours, before = _SCRATCH.of(screen.shape)
         self._played.append(code)
         reward = 0
         for t in range(self.frame_skip):
@@ -278,21 +279,22 @@ class AtariGame:
             if ale.game_over():
                 if t == last > 0:
                     # The screen before the end is seen, and with it what was seen before it.
-                    np.maximum(before, seen, out=seen)
+                    np.maximum(before, screen, out=screen)
                 break
             if t == last - 1:
-                self._read_gray(before)
+                self._read_gray(colours, before)
             elif t == last:
-                self._read_gray(seen)
-                if last > 0:
-                    np.maximum(before, seen, out=seen)
+                self._read_gray(colours, screen, before if last > 0 else None)
         self.score += reward
         return float(reward)
 
-    def _read_gray(self, screen: Frame) -> None:
-        """The gray screen, from a table of the colours that this game has shown: the emulator is slower."""
-        colours, _ = _SCRATCH.of(screen.shape)
+    def _read_gray(self, colours: Frame, screen: Frame, over: Frame | None = None) -> None:
+        """The gray screen, or its maximum with `over`, from a table of the colours that this game has shown.
+
+        The emulator's own conversion is slower: it is asked only for colours that are new.
+        """
         self._ale.getScreen(colours)
-        if look_up_gray(colours, self._grays, screen) == _UNKNOWN_GRAY:
+        if look_up_gray(colours, self._grays, screen, over) == _UNKNOWN_GRAY:
             self._ale.getScreenGrayscale(screen)
             self._grays[colours] = screen
+            look_up_gray(colours, self._grays, screen, over)

@@ -22,6 +22,9 @@ class Lane:
         self._row = row
         self._stack = slots.stacks[row]
         self._newest = self._stack[-1:]
+        pixels, frame = self._stack.reshape(-1), self._newest.size
+        # Flat, a shift by one frame is one move of memory.
+        self._older, self._newer = pixels[:-frame], pixels[frame:]
 
     def seed(self, seed: int) -> None:
         """Forget the running game; the next reset begins the first game of `seed`."""
@@ -71,9 +74,7 @@ class Lane:
         self.ended = False
 
     def _play(self, action: int) -> bool:
-        stack = self._stack
-        for k in range(len(stack) - 1):
-            stack[k] = stack[k + 1]
+        self._older[:] = self._newer
         raw, terminated, truncated, game_over = self.game.step(action, self._newest)
         self._length += 1
         if self._length == self._settings.max_episode_steps and not game_over:

@@ -36,10 +36,14 @@ def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def look_up_gray(
-    screen: npt.NDArray[np.uint8], table: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8]
+    screen: npt.NDArray[np.uint8],
+    table: npt.NDArray[np.uint8],
+    out: npt.NDArray[np.uint8],
+    over: npt.NDArray[np.uint8] | None = None,
 ) -> int:
     """out[y, x] = table[screen[y, x]]: a palette screen u8 [H, W] to gray by a table u8 [256].
 
-    Returns the largest gray level in `out`, so that a table can mark colours that it does not know by 255.
+    With `over` u8 [H, W], another gray screen, `out` is the larger of the two. Returns the largest gray level
+    that was looked up, so that a table can mark colours that it does not know by 255.
     """
-    return _core.look_up_gray(screen, table, out)
+    return _core.look_up_gray(screen, table, out, over)

@@ -38,9 +38,15 @@ def frame_and_number_targets() -> list[Target]:
         Target(
             "look_up_gray",
             _core.look_up_gray,
-            lambda rng: [pixels(rng, 7, 19), pixels(rng, 256), np.zeros((7, 19), np.uint8)],
+            lambda rng: [
+                pixels(rng, 7, 19),
+                pixels(rng, 256),
+                np.zeros((7, 19), np.uint8),
+                pixels(rng, 7, 19),
+            ],
             lambda args, largest: (
-                np.array_equal(args[2], args[1][args[0]]) and largest == args[2].max(initial=0)
+                np.array_equal(args[2], np.maximum(args[1][args[0]], 0 if args[3] is None else args[3]))
+                and largest == args[1][args[0]].max(initial=0)
             ),
         ),
         Target(

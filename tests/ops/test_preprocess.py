@@ -138,6 +138,17 @@ def test_look_up_maps_every_byte(shape):
     assert largest == (out.max() if out.size else 0)
 
 
+@pytest.mark.parametrize("shape", [(210, 160), (7, 13), (3, 64), (0, 5)])
+def test_the_larger_of_a_look_up_and_another_screen(shape):
+    table = np.random.default_rng(0).permutation(128).repeat(2).astype(np.uint8)
+    screen, over = screens(shape), screens(shape, seed=1)
+    out = over.copy()
+    for other in (over, out):  # `out` itself will do
+        largest = look_up_gray(screen, table, out, other)
+        assert np.array_equal(out, np.maximum(table[screen], over))
+        assert largest == table[screen].max(initial=0), "what was looked up, not what it was compared with"
+
+
 GOOD = np.zeros((2, 2, 10, 10), np.uint8)
 READ_ONLY = np.zeros((2, 5, 5), np.uint8)
 READ_ONLY.setflags(write=False)
@@ -180,6 +191,7 @@ BAD_LOOK_UPS = [
     ),
     (lambda: look_up_gray(SCREEN[0], TABLE, SCREEN.copy()), r"expected screen"),
     (lambda: look_up_gray(SCREEN, TABLE, np.zeros((5, 4), np.uint8)), r"expected out .*\[4,5\]"),
+    (lambda: look_up_gray(SCREEN, TABLE, SCREEN.copy(), SCREEN[:2]), r"expected over .*\[4,5\]"),
 ]
 
 
