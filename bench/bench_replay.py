@@ -1,7 +1,8 @@
 """Replay: add and sample (obs, next_obs), beside Stable-Baselines3 and cpprb where installed.
 
 All hold 100,000 transitions of 4 environments (cpprb: of one, it knows no lanes), with the peers' options for
-sharing frames: SB3's `optimize_memory_usage`, cpprb's `next_of` with and without `stack_compress`. `memcpy`
+sharing frames: SB3's `optimize_memory_usage`, cpprb's `next_of` with and without `stack_compress`. Neither can
+copy a batch by more than one thread; ours does by default, and is shown on one thread beside it. `memcpy`
 is the floor: the bytes of a batch copied from places as far apart. With 1,000,000 transitions those are
 measured that fit into free memory: peers that store stacks need 28 GB.
 """
@@ -62,12 +63,12 @@ class OursPrioritized(Ours):
     make = PrioritizedReplayBuffer
 
 
-class OursOnTwoThreads(Ours):
-    make = partial(ReplayBuffer, num_threads=2)
+class OursOnOneThread(Ours):
+    make = partial(ReplayBuffer, num_threads=1)
 
 
-class OursPrioritizedOnTwoThreads(Ours):
-    make = partial(PrioritizedReplayBuffer, num_threads=2)
+class OursPrioritizedOnOneThread(Ours):
+    make = partial(PrioritizedReplayBuffer, num_threads=1)
 
 
 class StableBaselines:
@@ -156,9 +157,9 @@ class Maker(NamedTuple):
 MAKERS = {
     "mbpo_fast": Maker("mbpo_fast", None, Ours, 1),
     "mbpo_fast-prioritized": Maker("mbpo_fast_prioritized", None, OursPrioritized, 1),
-    "mbpo_fast-2-threads": Maker("mbpo_fast_2_threads", None, OursOnTwoThreads, 1),
-    "mbpo_fast-prioritized-2-threads": Maker(
-        "mbpo_fast_prioritized_2_threads", None, OursPrioritizedOnTwoThreads, 1
+    "mbpo_fast-1-thread": Maker("mbpo_fast_1_thread", None, OursOnOneThread, 1),
+    "mbpo_fast-prioritized-1-thread": Maker(
+        "mbpo_fast_prioritized_1_thread", None, OursPrioritizedOnOneThread, 1
     ),
     "memcpy": Maker("memcpy", None, Memcpy, 1),
     "sb3": Maker("sb3", "stable_baselines3", StableBaselines, 4),

@@ -1,5 +1,6 @@
 """What callers hand to the buffers, checked and converted."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -23,3 +24,14 @@ def column(name: str, value: npt.ArrayLike, dtype: np.dtype[Any]) -> npt.NDArray
         if not same_kind:
             raise ValueError(f"[ReplayBuffer.add] expected {name} as {dtype}, got {array.dtype}")
     return np.ascontiguousarray(array, dtype)
+
+
+MOST_COPY_THREADS = 4
+"""More do not copy a batch faster: the memory is busy."""
+
+
+def copy_threads(num_threads: int | None) -> int:
+    """Threads that copy a batch; None: as many as there are cores for this process, within reason."""
+    if num_threads is not None:
+        return num_threads
+    return min(len(os.sched_getaffinity(0)), MOST_COPY_THREADS)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mbpo_fast import _core
 from mbpo_fast.data import disk
-from mbpo_fast.data.arguments import column, split_code
+from mbpo_fast.data.arguments import column, copy_threads, split_code
 from mbpo_fast.data.batch import Batch, Frames, empty_frames, room_for
 from mbpo_fast.data.device_rings import DeviceFrameRing
 from mbpo_fast.ops.gpu import Device
@@ -38,7 +38,7 @@ class ReplayBuffer:
         holdout_ratio: float = 0.0,
         padding_type: Literal["reset", "zero"] = "reset",
         memory_map: str | Path = "",
-        num_threads: int = 1,
+        num_threads: int | None = None,
         device: Device | None = None,
     ) -> None:
         """Room for `capacity` transitions over all lanes.
@@ -52,7 +52,8 @@ class ReplayBuffer:
             padding_type: frames before an episode's first are copies of it ("reset") or zeros ("zero").
             memory_map: a folder for a file that holds the frames, so that they may be more than fit into
                 memory; "": memory. The file has no name and goes with the process: `save` is for keeping.
-            num_threads: threads that copy a batch of 32 rows or more, the caller among them.
+            num_threads: threads that copy a batch of 32 rows or more, the caller among them; None: a core each
+                of those that this process may use, four at most.
             device: a GPU that keeps the frames, and that batches get theirs on; only `export` and `save` copy
                 them to the host.
 
@@ -71,7 +72,7 @@ class ReplayBuffer:
         slots = -(-capacity // num_envs) + 1
         self.device = device
         self._ring = (
-            _core.FrameRing(num_envs, slots, *frame_shape, str(memory_map), num_threads)
+            _core.FrameRing(num_envs, slots, *frame_shape, str(memory_map), copy_threads(num_threads))
             if device is None
             else DeviceFrameRing(device, num_envs, slots, *frame_shape)
         )

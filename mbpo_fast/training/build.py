@@ -11,6 +11,7 @@ import torch
 from mbpo_fast.agents import DDQN, PPO, SAC, Agent, DDQNConfig, OffPolicyAgent, make_agent
 from mbpo_fast.config import Config
 from mbpo_fast.data import MixedSampler, ModelBuffer, PrioritizedReplayBuffer, ReplayBuffer
+from mbpo_fast.data.arguments import MOST_COPY_THREADS
 from mbpo_fast.data.placement import Placement, place_frames
 from mbpo_fast.data.state_store import StateStore
 from mbpo_fast.envs import EnvSettings, GameVectorEnv, HalvedVectorEnv, make_halves, make_vec
@@ -30,8 +31,6 @@ from mbpo_fast.ops.gpu import Device
 from mbpo_fast.training.collect import Collector, Environments
 from mbpo_fast.training.schedules import longest_rollout
 
-MOST_COPY_THREADS = 4
-"""More do not copy a batch faster: the memory is busy."""
 EVALUATION_SEED = 1_000_003
 """Added to the run's seed: evaluation never plays on training's seeds."""
 

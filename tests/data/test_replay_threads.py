@@ -1,12 +1,14 @@
 """Batches copied by several threads: the same rows, errors before the first write, and after a fork."""
 
 import multiprocessing
+import os
 import threading
 
 import numpy as np
 import pytest
 
 from mbpo_fast.data import Batch, ReplayBuffer
+from mbpo_fast.data.arguments import copy_threads
 
 CONTEXT, ROWS = 3, 150
 
@@ -26,6 +28,11 @@ def batches(buffer: ReplayBuffer) -> list[np.ndarray]:
     drawn = [buffer.gather(ids, n_step, gamma=0.5, context=CONTEXT) for n_step in (1, 2)]
     columns = [column for batch in drawn for column in batch.arrays().values()]
     return [*columns, buffer.stacks(ids, CONTEXT)]
+
+
+def test_by_default_a_thread_for_each_core_copies() -> None:
+    assert copy_threads(None) == min(len(os.sched_getaffinity(0)), 4)
+    assert copy_threads(1) == 1
 
 
 @pytest.mark.parametrize("num_threads", [2, 5])
