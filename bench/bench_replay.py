@@ -1,10 +1,10 @@
 """Replay: add and sample (obs, next_obs), beside Stable-Baselines3 and cpprb where installed.
 
 All hold 100,000 transitions of 4 environments (cpprb: of one, it knows no lanes), with the peers' options for
-sharing frames: SB3's `optimize_memory_usage`, cpprb's `next_of` with and without `stack_compress`. Neither can
-copy a batch by more than one thread; ours does by default, and is shown on one thread beside it. `memcpy`
-is the floor: the bytes of a batch copied from places as far apart. With 1,000,000 transitions those are
-measured that fit into free memory: peers that store stacks need 28 GB.
+sharing frames: SB3's `optimize_memory_usage`, cpprb's `next_of` with and without `stack_compress`. Neither
+can copy a batch by more than one thread; ours does by default, and is shown on one thread beside it.
+`memcpy` is the floor: the bytes of a batch copied from places as far apart. With 1,000,000 transitions those
+are measured that fit into free memory: peers that store stacks need 28 GB.
 """
 
 import importlib.util

@@ -52,8 +52,8 @@ class ReplayBuffer:
             padding_type: frames before an episode's first are copies of it ("reset") or zeros ("zero").
             memory_map: a folder for a file that holds the frames, so that they may be more than fit into
                 memory; "": memory. The file has no name and goes with the process: `save` is for keeping.
-            num_threads: threads that copy a batch of 32 rows or more, the caller among them; None: a core each
-                of those that this process may use, four at most.
+            num_threads: threads that copy a batch of 32 rows or more, the caller among them; None: as many as
+                this process has cores, four at most.
             device: a GPU that keeps the frames, and that batches get theirs on; only `export` and `save` copy
                 them to the host.
 
