@@ -10,6 +10,10 @@ namespace mbpo_fast {
 
 // Words that a kernel may read past the end of a line; what is there has weight 0.
 constexpr std::int64_t kLinePadding = 64;
+// Ties, pixels whose sum is an exact half, are noted by number and resolved together: not more than about so
+// many, of not more pixels than these.
+constexpr std::int64_t kTiesAtOnce = 1024, kTiePixels = 1 << 20;
+constexpr std::int64_t kTiePadding = 16;  // entries that a kernel may write after the last one
 // Lines between the two passes: loads that come soon after wide stores to the same words would wait for them.
 constexpr std::int64_t kLines = 4;
 
@@ -21,7 +25,7 @@ struct Screens {
 
 struct PreprocessScratch {
   std::uint16_t* lines;  // [kLines, source_width + kLinePadding]: rows summed, columns not yet
-  std::int32_t* ties;    // [2 * width]
+  std::int32_t* ties;    // [kTiesAtOnce + 2 * width + kTiePadding]
 };
 
 struct PreprocessKernels {

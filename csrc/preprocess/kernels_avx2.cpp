@@ -2,6 +2,7 @@
 
 namespace mbpo_fast {
 
-const PreprocessKernels kPreprocessAvx2 = {shrink_integer<shrink_line_by_four>, look_up_plain};
+const PreprocessKernels kPreprocessAvx2 = {shrink_integer<shrink_line_by_four, resolve_ties_plain>,
+                                           look_up_plain};
 
 }  // namespace mbpo_fast

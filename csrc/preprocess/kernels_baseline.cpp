@@ -12,7 +12,8 @@ constexpr auto kShrinkLine = shrink_line_plain;
 
 }  // namespace
 
-const PreprocessKernels kPreprocessBaseline = {shrink_integer<kShrinkLine>, look_up_plain};
+const PreprocessKernels kPreprocessBaseline = {shrink_integer<kShrinkLine, resolve_ties_plain>,
+                                               look_up_plain};
 
 const PreprocessKernels& preprocess_kernels([[maybe_unused]] Isa isa) {
 #ifdef MBPO_FAST_X86_KERNELS

@@ -39,7 +39,8 @@ T* grown(std::vector<T>& memory, std::int64_t size) {
 PreprocessScratch scratch_for(const PreprocessPlan& plan) {
   thread_local std::vector<std::uint16_t> lines;
   thread_local std::vector<std::int32_t> ties;
-  return {grown(lines, kLines * (plan.source_width + kLinePadding)), grown(ties, 2 * plan.width)};
+  return {grown(lines, kLines * (plan.source_width + kLinePadding)),
+          grown(ties, kTiesAtOnce + 2 * plan.width + kTiePadding)};
 }
 
 // 512-bit products lower the core's clock for a millisecond: a frame between two steps of an emulator gains 3

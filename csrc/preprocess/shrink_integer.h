@@ -54,42 +54,54 @@ inline void sum_rows_at(const Screens& screens, const PreprocessPlan& plan, std:
   }
 }
 
-// kShrinkLine(plan, line, scratch, out) sums the columns of a line, divides, and returns how many columns it
-// noted in scratch.ties.
-template <auto kShrinkLine>
+// Ties are numbers of pixels from the first one of row `top`, which is the first of `out`.
+inline void resolve_ties_plain(const Screens& screens, const PreprocessPlan& plan, std::int64_t top,
+                               const std::int32_t* ties, std::int64_t count, std::uint8_t* out) {
+  for (std::int64_t t = 0; t < count; ++t) {
+    out[ties[t]] = float_pixel(screens, plan, top + ties[t] / plan.width, ties[t] % plan.width);
+  }
+}
+
+// kShrinkLine(plan, line, first, ties, out) sums the columns of a line, divides, writes `first` + x for every
+// column x whose sum is an exact half to `ties`, and returns how many it wrote. kResolveTies(screens, plan,
+// top, ties, count, out) sums these again, many at a time, because they are few and far between.
+template <auto kShrinkLine, auto kResolveTies>
 void shrink_integer(const Screens& screens, const PreprocessPlan& plan, const PreprocessScratch& scratch,
                     std::uint8_t* out) {
-  const std::int64_t stride = plan.source_width + kLinePadding;
+  const std::int64_t stride = plan.source_width + kLinePadding, width = plan.width;
+  std::int64_t ties = 0, begin = 0;  // the row from which pixels are counted
   for (std::int64_t top = 0; top < plan.height; top += kLines) {
     const std::int64_t lines = plan.height - top < kLines ? plan.height - top : kLines;
     for (std::int64_t i = 0; i < lines; ++i) sum_rows_at(screens, plan, top + i, scratch.lines + i * stride);
-    for (std::int64_t i = 0; i < lines; ++i, out += plan.width) {
-      const std::int64_t ties = kShrinkLine(plan, scratch.lines + i * stride, scratch, out);
-      for (std::int64_t t = 0; t < ties; ++t) {
-        const std::int64_t x = scratch.ties[t];
-        out[x] = float_pixel(screens, plan, top + i, x);
+    for (std::int64_t y = top; y < top + lines; ++y) {
+      if (ties > kTiesAtOnce || (y - begin) * width > kTiePixels) {
+        kResolveTies(screens, plan, begin, scratch.ties, ties, out + begin * width);
+        ties = 0, begin = y;
       }
+      ties += kShrinkLine(plan, scratch.lines + (y - top) * stride, (y - begin) * width, scratch.ties + ties,
+                          out + y * width);
     }
   }
+  kResolveTies(screens, plan, begin, scratch.ties, ties, out + begin * width);
 }
 
 // A line without wide registers. The half added to N + D / 2 keeps the float quotient away from whole
 // numbers.
 inline std::int64_t shrink_line_plain(const PreprocessPlan& plan, const std::uint16_t* line,
-                                      const PreprocessScratch& scratch, std::uint8_t* out) {
+                                      std::int64_t first, std::int32_t* ties, std::uint8_t* out) {
   const std::int64_t* start = plan.columns.start.data();
   const std::int16_t* units = plan.units.data();
   const std::int32_t divisor = static_cast<std::int32_t>(plan.divisor);
   const float inverse = 1.0f / static_cast<float>(divisor);
-  std::int64_t ties = 0;
+  std::int64_t count = 0;
   for (std::int64_t x = 0; x < plan.width; ++x) {
     std::int32_t sum = divisor / 2;
     for (std::int64_t t = 0; t < plan.columns.taps; ++t) sum += units[4 * x + t] * line[start[x] + t];
     const auto quotient = static_cast<std::int32_t>((static_cast<float>(sum) + 0.5f) * inverse);
     out[x] = static_cast<std::uint8_t>(quotient);
-    if (quotient * divisor == sum) scratch.ties[ties++] = static_cast<std::int32_t>(x);
+    if (quotient * divisor == sum) ties[count++] = static_cast<std::int32_t>(first + x);
   }
-  return ties;
+  return count;
 }
 
 #ifdef __SSE2__
@@ -98,16 +110,17 @@ inline __m128i load_pair(const std::uint16_t* first, const std::uint16_t* second
                             _mm_loadl_epi64(reinterpret_cast<const __m128i*>(second)));
 }
 
-// Four outputs at a time, each from four words of its own; the last four move left to end with the line.
+// Four outputs at a time, each from four words of its own; the last four move left to end with the line, and
+// may note a tie twice.
 inline std::int64_t shrink_line_by_four(const PreprocessPlan& plan, const std::uint16_t* line,
-                                        const PreprocessScratch& scratch, std::uint8_t* out) {
-  if (plan.width < 4) return shrink_line_plain(plan, line, scratch, out);
+                                        std::int64_t first, std::int32_t* ties, std::uint8_t* out) {
+  if (plan.width < 4) return shrink_line_plain(plan, line, first, ties, out);
   const std::int64_t* start = plan.columns.start.data();
   const std::int16_t* units = plan.units.data();
   const __m128i half = _mm_set1_epi32(static_cast<int>(plan.divisor / 2));
   const __m128i divisor = _mm_set1_epi32(static_cast<int>(plan.divisor));
   const __m128 inverse = _mm_set1_ps(1.0f / static_cast<float>(plan.divisor));
-  std::int64_t ties = 0;
+  std::int64_t count = 0;
   for (std::int64_t next = 0; next < plan.width; next += 4) {
     const std::int64_t x = next + 4 <= plan.width ? next : plan.width - 4;
     const auto* weights = reinterpret_cast<const __m128i*>(units + 4 * x);
@@ -126,10 +139,10 @@ inline std::int64_t shrink_line_by_four(const PreprocessPlan& plan, const std::u
     const std::int32_t bytes = _mm_cvtsi128_si32(_mm_packus_epi16(words, words));
     __builtin_memcpy(out + x, &bytes, sizeof bytes);
     for (int mask = _mm_movemask_ps(_mm_castsi128_ps(tie)); mask; mask &= mask - 1) {
-      scratch.ties[ties++] = static_cast<std::int32_t>(x) + __builtin_ctz(static_cast<unsigned>(mask));
+      ties[count++] = static_cast<std::int32_t>(first + x) + __builtin_ctz(static_cast<unsigned>(mask));
     }
   }
-  return ties;
+  return count;
 }
 #endif
 
