@@ -12,13 +12,8 @@ def movements(context: Tensor, newest: int, cell: int, dtype: torch.dtype) -> Te
 
     u8 [B, C, h, w] -> `dtype` [B, newest * cell**2, h / cell, w / cell], channels last; float32 or bfloat16.
     """
-    if context.device.type != "cpu":
-        return _movements_by_torch(context, newest, dtype)
-    batch, _, height, width = context.shape
-    cells = torch.empty((batch, height // cell, width // cell, newest * cell**2), dtype=dtype)
-    bits = cells.view(torch.uint16) if dtype == torch.bfloat16 else cells
-    ops.movement_cells(context.contiguous().numpy(), newest, cell, bits.numpy())
-    return cells.permute(0, 3, 1, 2)
+    on_cpu = context.device.type == "cpu"
+    return (_movements_by_core if on_cpu else _movements_by_torch)(context, newest, cell, dtype)
 
 
 def cell_steps(context: Tensor, cell: int) -> Tensor:
@@ -26,17 +21,34 @@ def cell_steps(context: Tensor, cell: int) -> Tensor:
 
     u8 [B, C, h, w] -> f32 [B, C - 1, h / cell, w / cell], channels last.
     """
-    if context.device.type != "cpu":
-        return _cell_steps_by_torch(context)
+    return (
+        _cell_steps_by_core(context, cell) if context.device.type == "cpu" else _cell_steps_by_torch(context)
+    )
+
+
+# torch.compile cannot see into the core: it is told so, instead of finding out.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _movements_by_core(context: Tensor, newest: int, cell: int, dtype: torch.dtype) -> Tensor:
+    batch, _, height, width = context.shape
+    cells = torch.empty((batch, height // cell, width // cell, newest * cell**2), dtype=dtype)
+    bits = cells.view(torch.uint16) if dtype == torch.bfloat16 else cells
+    ops.movement_cells(context.contiguous().numpy(), newest, cell, bits.numpy())
+    return cells.permute(0, 3, 1, 2)
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _cell_steps_by_core(context: Tensor, cell: int) -> Tensor:
     batch, count, height, width = context.shape
     steps = torch.empty((batch, height // cell, width // cell, count - 1))
     ops.mean_steps(context.contiguous().numpy(), cell, steps.numpy())
     return steps.permute(0, 3, 1, 2)
 
 
-def _movements_by_torch(context: Tensor, newest: int, dtype: torch.dtype) -> Tensor:
+def _movements_by_torch(context: Tensor, newest: int, cell: int, dtype: torch.dtype) -> Tensor:
+    if cell != 4:
+        raise ValueError(f"[movements] expected cells of 4 pixels on a GPU, got {cell}")
     cells = space_to_depth(context[:, -newest:].contiguous()).to(dtype)
-    area = cells.shape[1] // newest
+    area = cell**2
     return torch.cat([cells[:, area:] - cells[:, :-area], cells[:, -area:]], dim=1)
 
 

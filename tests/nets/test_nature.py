@@ -24,6 +24,7 @@ def test_dueling_advantages_are_centred() -> None:
 @pytest.mark.parametrize("stack", [1, 4])
 def test_the_first_layer_is_the_convolution_that_its_weights_say(shape: tuple[int, int], stack: int) -> None:
     """With its gradient; a stack inside a longer window, as replay gives it, is not contiguous."""
+    torch.manual_seed(0)
     encoder = NatureEncoder(stack, shape).to(memory_format=torch.channels_last)
     window = torch.randint(0, 256, (3, stack + 1, *shape), dtype=torch.uint8)
     for obs in (window[:, :-1], window[:, 1:], window[:, 1:].contiguous()):
