@@ -30,7 +30,7 @@ def pack_clock_net(net: ClockNet, builder: NetworkBuilder) -> tuple[int, int]:
         x = _pack_block(block, builder, x, condition)
     x = builder.relu(x)
     head = builder.convolution(x, *weights_of(net.head))
-    # `ClockNet._outcome`
+    # `ClockNet._known`
     predicted = builder.clamp(head, -LOGIT_LIMIT, LOGIT_LIMIT)
     known = builder.concat(builder.concat(builder.relu(seen), x), predicted)
     ticks = builder.concat(clock, builder.clamp(clock, 0.0, FINE_LIMIT))
