@@ -15,15 +15,23 @@ help: ## list the verbs
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
+BUILT_FROM = $(BIN)/python pyproject.toml constraints.txt CMakeLists.txt $(shell find csrc -type f)
+
 # torch comes first and alone: the pinned build is the one that every later range accepts.
-$(VENV)/.runtime: $(BIN)/python pyproject.toml constraints.txt CMakeLists.txt $(shell find csrc -type f)
-	$(PIP) install -c constraints.txt torch
-	$(PIP) install -c constraints.txt -e ".[atari,tensorboard,video]"
+$(VENV)/.runtime: $(BUILT_FROM)
+	$(call installed,atari$(,)tensorboard$(,)video)
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.runtime
-	$(PIP) install -c constraints.txt -e ".[dev]"
-	@touch $@
+# Not on top of .runtime: the core would be compiled twice.
+$(VENV)/.dev: $(BUILT_FROM)
+	$(call installed,dev)
+	@touch $(VENV)/.runtime $@
+
+, := ,
+define installed
+	$(PIP) install -c constraints.txt torch
+	$(PIP) install -c constraints.txt -e ".[$(1)]"
+endef
 
 quickstart: $(VENV)/.runtime ## set up, train on the real game, evaluate, report (about 10 minutes)
 	$(BIN)/mbpo-fast train --config quickstart --seed $(SEED)
@@ -86,7 +94,6 @@ SANITIZED_TESTS = tests/ops tests/data --ignore=tests/ops/test_gpu_build.py
 
 # A virtual environment of its own with an instrumented core, the GPU kernels' emulation in it; its tests need
 # no torch.
-, := ,
 define sanitized
 	$(PYTHON) -m venv .venv-$(1)
 	.venv-$(1)/bin/pip install -q -c constraints.txt numpy pytest pytest-benchmark hypothesis \

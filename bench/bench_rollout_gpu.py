@@ -1,12 +1,14 @@
 """Imagined rollouts on a GPU beside torch's best there: collected only with a CUDA device and the extension.
 
-Everything lies on the device on both sides. Torch's networks are in bfloat16, channels last, compiled with
-max-autotune: all members on all rows, or each row by its member alone. `peak_bytes` is the most memory that
+Everything lies on the device on both sides. Torch's networks are in bfloat16, channels last: all members on
+all rows, or each row by its member alone. They are compiled with max-autotune, with or without CUDA graphs,
+or not at all, whichever rolls out fastest in a trial of the same kind. `peak_bytes` is the most memory that
 torch's allocator held in a round, start frames and branches included.
 """
 
 import functools
 import gc
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,7 +22,7 @@ from mbpo_fast.agents.ddqn import DDQNConfig
 from mbpo_fast.data import ModelBuffer, ReplayBuffer
 from mbpo_fast.models import GpuRolloutEngine, ModelConfig, WorldModel
 from mbpo_fast.ops import Stream, random_integers
-from mbpo_fast.ops.gpu import CudaDevice, Device
+from mbpo_fast.ops.gpu_device import CudaDevice, Device
 
 pytestmark = pytest.mark.cuda
 
@@ -29,13 +31,16 @@ MEMBERS, ACTIONS, SIDE, STACK = 5, 6, 84, 4
 CHUNK = 16_384
 """Rows that torch takes at a time: the activations of more do not fit beside 100,000 starts."""
 TRIAL_ROWS = 64
+MODES = (None, "max-autotune-no-cudagraphs", "max-autotune")
+"""How torch may compile; None: not at all."""
+MODE_ROWS = 4_096
 LOTS, LOT = 8, 512
 
 
 class Parts:
     """A policy that never explores and an ensemble whose branches never end, with fixed weights."""
 
-    def __init__(self, arch: str, device: Device, networks: torch.device, *, compiled: bool) -> None:
+    def __init__(self, arch: str, device: Device, networks: torch.device, *, mode: str | None) -> None:
         self.device = device
         shape: dict[str, Any] = {"frame_shape": (SIDE, SIDE), "num_actions": ACTIONS, "seed": 0}
         self.agent = DDQN(DDQNConfig(bf16=True), stack_size=STACK, device=networks, **shape)
@@ -48,9 +53,10 @@ class Parts:
             for net in self.model.members:
                 weight = net.get_parameter("head.weight")
                 weight.copy_(torch.empty(weight.shape).normal_(0, 0.05))
-        if compiled:
-            for net in (self.agent.online, *self.model.members):
-                net.to(memory_format=torch.channels_last).compile(mode="max-autotune")
+        for net in (self.agent.online, *self.model.members):
+            net.to(memory_format=torch.channels_last)
+            if mode is not None:
+                net.compile(mode=mode)
 
     def starts(self, rows: int) -> Any:
         """Frames u8 [rows, C, h, w] on the device, the same in every call; row 1024 is row 0 again."""
@@ -149,11 +155,32 @@ def check(ours: tuple[np.ndarray, np.ndarray], theirs: tuple[np.ndarray, np.ndar
     assert (apart > 1).mean() < 0.1
 
 
+Choose = Callable[..., Parts]
+
+
 @pytest.fixture(scope="module")
-def parts() -> Iterator[Callable[[str], Parts]]:
-    """Parts with compiled networks, one set for each architecture."""
+def parts() -> Iterator[Choose]:
+    """The parts of an architecture with torch's fastest mode for an implementation."""
     device = CudaDevice()
-    yield functools.cache(lambda arch: Parts(arch, device, device.device, compiled=True))
+    made = functools.cache(lambda arch, mode: Parts(arch, device, device.device, mode=mode))
+
+    def seconds(arch: str, impl: str, mode: str | None) -> float:
+        trial = ENGINES[impl](made(arch, mode), MODE_ROWS, 2)
+        times = []
+        for _ in range(4):  # the first ones compile
+            begin = time.perf_counter()
+            trial.run()
+            times.append(time.perf_counter() - begin)
+        print(f"{arch}, {impl}, {mode or 'eager'}: {min(times) / MODE_ROWS / 2 * 1e6:.2f} us a row and step")
+        return min(times)
+
+    @functools.cache
+    def choose(arch: str, impl: str = "mbpo_fast") -> Parts:
+        if impl == "mbpo_fast":
+            return made(arch, None)
+        return made(arch, min(MODES, key=functools.partial(seconds, arch, impl)))
+
+    yield choose
     torch.cuda.empty_cache()
 
 
@@ -170,16 +197,16 @@ def test_ensemble_rollout(
     horizon: int,
     arch: str,
     turn: int,
-    parts: Callable[[str], Parts],
+    parts: Choose,
 ) -> None:
-    both = [ENGINES[name](parts(arch), TRIAL_ROWS, 1) for name in ("mbpo_fast", impl)]
+    both = [ENGINES[name](parts(arch, name), TRIAL_ROWS, 1) for name in ("mbpo_fast", impl)]
     for one in both:
         one.run()
     check(*(one.first_step() for one in both))
     gc.collect()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    measured = ENGINES[impl](parts(arch), rows, horizon)
+    measured = ENGINES[impl](parts(arch, impl), rows, horizon)
     tag(impl, f"{arch}, B {rows} H {horizon} E {MEMBERS}", rows * horizon)
     benchmark.pedantic(measured.run, rounds=3, warmup_rounds=2)
     benchmark.extra_info["peak_bytes"] = torch.cuda.max_memory_allocated()
@@ -209,7 +236,7 @@ class Round:
 @pytest.mark.benchmark(group="synthetic_steps")
 @pytest.mark.parametrize("frames", ["device", "host"])
 def test_synthetic_steps(
-    benchmark: Any, tag: Callable[..., None], frames: str, turn: int, parts: Callable[[str], Parts]
+    benchmark: Any, tag: Callable[..., None], frames: str, turn: int, parts: Choose
 ) -> None:
     """Steps of a training round, frames on the device beside frames that cross to it and back."""
     clock = parts("clock")

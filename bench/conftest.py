@@ -13,7 +13,7 @@ import pytest
 
 from mbpo_fast.errors import UsageError
 from mbpo_fast.ops import build_info
-from mbpo_fast.ops.gpu import CudaDevice
+from mbpo_fast.ops.gpu_device import CudaDevice
 
 Tag = Callable[[str, str, int], None]
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mbpo_fast.data import ModelBuffer, ReplayBuffer
     from mbpo_fast.envs import make_env, make_vec
     from mbpo_fast.models import RolloutEngine
+    from mbpo_fast.models.backends import rollout
     from mbpo_fast.ops import build_info, preprocess_frames
     from mbpo_fast.training.frozen import evaluate, load_agent
 
@@ -25,6 +26,7 @@ _HOMES = {
     "make_env": "mbpo_fast.envs",
     "make_vec": "mbpo_fast.envs",
     "preprocess_frames": "mbpo_fast.ops",
+    "rollout": "mbpo_fast.models.backends",
 }
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "make_env",
     "make_vec",
     "preprocess_frames",
+    "rollout",
 ]
 
 

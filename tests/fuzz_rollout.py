@@ -8,7 +8,8 @@ from fuzzing import Args, Target, pixels
 from layer_lists import ACTIONS, Maker, batch, policy, world
 
 from mbpo_fast import _core
-from mbpo_fast.ops.gpu import EmulatedDevice, GpuBranches, GpuNetwork
+from mbpo_fast.ops.gpu import GpuBranches, GpuNetwork
+from mbpo_fast.ops.gpu_device import EmulatedDevice
 from mbpo_fast.ops.gpu_frames import GpuPreprocess
 from mbpo_fast.ops.network import PackedNetwork
 from mbpo_fast.ops.reference import preprocess

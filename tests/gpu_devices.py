@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mbpo_fast.ops.gpu import CudaDevice, Device, EmulatedDevice
+from mbpo_fast.ops.gpu_device import CudaDevice, Device, EmulatedDevice
 
 EMULATED = [1, 3]  # warps of a block
 NO_EMULATION = importlib.util.find_spec("mbpo_fast._cuda_emulated") is None

@@ -48,6 +48,8 @@ def test_the_check_names_a_page_that_is_out_of_date(
     names = ("quickstart", "engines", "baselines")
     tables = "".join(f"<!-- table: {name} -->\n<!-- end -->\n" for name in names)
     (tmp_path / "docs/results.md").write_text(tables)
+    (tmp_path / "docs/algorithms").mkdir()
+    (tmp_path / "docs/algorithms/ddqn.md").write_text("<!-- table: switches -->\n<!-- end -->\n")
     assert tool.main(["--check"]) == 1
     assert "docs/settings.md: out of date" in capsys.readouterr().err
     assert tool.main([]) == 0

@@ -1,7 +1,8 @@
 """Writes the parts of the documentation that come from the code: `python tools/docs_pages.py [--check]`.
 
-`docs/settings.md` comes from the schema and the presets, the tables of `docs/results.md` from the JSON files
-under `results`. With `--check` nothing is written, and the exit code is 1 when a page is out of date.
+`docs/settings.md` comes from the schema and the presets, the tables of `docs/results.md` and the one of the
+switches of DDQN from the JSON files under `results`. With `--check` nothing is written, and the exit code is
+1 when a page is out of date.
 """
 
 import html
@@ -9,6 +10,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from mbpo_fast.config import SchemaRow, config_schema_rows, preset_names
@@ -173,22 +175,36 @@ def results_page(text: str) -> str:
     return _with_table(text, "baselines", baselines, baseline_rows())
 
 
+def switches_page(text: str) -> str:
+    """`docs/algorithms/ddqn.md` with the table of the switches' effects written anew."""
+    found = json.loads((RESULTS / "ddqn_switches.json").read_text(encoding="utf-8"))
+    rows = [_switch_row(name, arm["runs"]) for name, arm in found["arms"].items()]
+    return _with_table(text, "switches", "| switch | steps of each seed | mean | updates |", rows)
+
+
+def _switch_row(name: str, runs: list[Mapping[str, Any]]) -> str:
+    steps = [f"{'' if run['reached'] else 'more than '}{run['env_steps']:,}" for run in runs]
+    mean, updates = (fmean(run[key] for run in runs) for key in ("env_steps", "gradient_steps"))
+    return f"| {name} | {', '.join(steps)} | {mean:,.0f} | {updates:,.0f} |"
+
+
 def _with_table(text: str, name: str, header: str, rows: list[str]) -> str:
     begin, end = f"<!-- table: {name} -->\n", "<!-- end -->"
     before, marker, rest = text.partition(begin)
     _, closing, after = rest.partition(end)
     if not marker or not closing:
-        raise SystemExit(f"docs/results.md: expected the markers of the table {name}")
+        raise SystemExit(f"docs: expected the markers of the table {name}")
     rule = "|---" * (header.count("|") - 1) + "|"
     return before + begin + "\n".join([header, rule, *rows]) + "\n" + end + after
 
 
 def pages() -> dict[Path, str]:
     """Every page that this file writes, with its text as it should be."""
-    results = DOCS / "results.md"
+    results, ddqn = DOCS / "results.md", DOCS / "algorithms" / "ddqn.md"
     return {
         DOCS / "settings.md": settings_page(),
         results: results_page(results.read_text(encoding="utf-8")),
+        ddqn: switches_page(ddqn.read_text(encoding="utf-8")),
     }
 
 

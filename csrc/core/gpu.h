@@ -195,7 +195,9 @@ MBPO_GPU void multiply_add(PerLane<ProductC>& sum, const PerLane<ProductA>& a, c
 #ifdef __CUDACC__
   float* c = sum[0].value;
   const std::uint32_t *x = a[0].pair, *y = b[0].pair;
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+  // volatile: every lane of the warp has to come here together, so it must not move into a branch.
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
       "{%0,%1,%2,%3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3]), "r"(y[0]), "r"(y[1]));

@@ -29,6 +29,14 @@ __global__ void __launch_bounds__(Kernel::kWarps* kLanes) enter(const __grid_con
   kernel(Block{}, shared);
 }
 
+// All that the device has, whatever a launch needs: two threads cannot lower each other's limit.
+inline void allow_shared_memory(const void* kernel) {
+  int device = 0, bytes = 0;
+  check(cudaGetDevice(&device), "device");
+  check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "shared memory");
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), "shared memory");
+}
+
 // The caller's stream. Launches alone: nothing is allocated and nobody waits, so a graph may capture it.
 class Launcher {
  public:
@@ -48,8 +56,7 @@ class Launcher {
   void operator()(const Kernel& kernel, std::int64_t blocks, std::int64_t shared_bytes) const {
     if (blocks == 0) return;
     const int bytes = static_cast<int>(shared_bytes);
-    check(cudaFuncSetAttribute(enter<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-          "shared memory");
+    allow_shared_memory(reinterpret_cast<const void*>(&enter<Kernel>));
     enter<Kernel><<<static_cast<unsigned>(blocks), Kernel::kWarps * kLanes, bytes, stream_>>>(kernel);
     check(cudaGetLastError(), "launch");
   }

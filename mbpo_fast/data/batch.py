@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import DTypeLike
 
-from mbpo_fast.ops.gpu import Device
+from mbpo_fast.ops.gpu_device import Device
 
 Array = npt.NDArray[Any]
 Frames = Any

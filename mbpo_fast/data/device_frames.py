@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mbpo_fast.data.batch import Frames
-from mbpo_fast.ops.gpu import Device
+from mbpo_fast.ops.gpu_device import Device
 from mbpo_fast.ops.gpu_frames import gather_frames
 
 Numbers = npt.NDArray[np.uint8]

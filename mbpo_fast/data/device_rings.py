@@ -12,7 +12,8 @@ import numpy.typing as npt
 from mbpo_fast import _core
 from mbpo_fast.data.batch import Frames
 from mbpo_fast.data.device_frames import NUMBER_SHAPE, DeviceFrames, numbers_at
-from mbpo_fast.ops.gpu import Device, GpuBranches
+from mbpo_fast.ops.gpu import GpuBranches
+from mbpo_fast.ops.gpu_device import Device
 
 Ids = npt.NDArray[np.int64]
 Segment = dict[str, npt.NDArray[Any]]

@@ -11,7 +11,8 @@ from mbpo_fast import _core
 from mbpo_fast.data import disk
 from mbpo_fast.data.batch import Batch, Frames, empty_frames, room_for
 from mbpo_fast.data.device_rings import DeviceBranchRing
-from mbpo_fast.ops.gpu import Device, GpuBranches
+from mbpo_fast.ops.gpu import GpuBranches
+from mbpo_fast.ops.gpu_device import Device
 from mbpo_fast.ops.random import Stream, random_words
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mbpo_fast.errors import UsageError
-from mbpo_fast.ops.gpu import CudaDevice, Device
+from mbpo_fast.ops.gpu_device import CudaDevice, Device
 
 MOST_OF_FREE = 0.5
 """Share of a GPU's free memory that `auto` fills with frames: networks and their gradients come later."""

@@ -12,7 +12,7 @@ from mbpo_fast.data import disk
 from mbpo_fast.data.arguments import column, copy_threads, split_code
 from mbpo_fast.data.batch import Batch, Frames, empty_frames, room_for
 from mbpo_fast.data.device_rings import DeviceFrameRing
-from mbpo_fast.ops.gpu import Device
+from mbpo_fast.ops.gpu_device import Device
 from mbpo_fast.ops.random import Stream, random_uniform
 
 

@@ -3,6 +3,8 @@
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from mbpo_fast.errors import UsageError
@@ -10,16 +12,19 @@ from mbpo_fast.models.ensemble import WorldModel
 from mbpo_fast.models.fused import FusedRolloutEngine
 from mbpo_fast.models.gpu_rollout import GpuRolloutEngine
 from mbpo_fast.models.packed import NetworkPolicy
-from mbpo_fast.models.rollout import Engine, RolloutEngine
+from mbpo_fast.models.rollout import BranchBuffer, Engine, RolloutEngine
 from mbpo_fast.nets.packing import pack_policy, pack_world
-from mbpo_fast.ops.gpu import CudaDevice, GpuNetwork
+from mbpo_fast.ops.gpu import GpuNetwork
+from mbpo_fast.ops.gpu_device import CudaDevice
 from mbpo_fast.settings import Settings
+
+Backend = Literal["auto", "cuda", "cpu", "torch"]
 
 
 class RolloutConfig(Settings):
     """What imagines."""
 
-    backend: Literal["auto", "cuda", "cpu", "torch"] = Field(
+    backend: Backend = Field(
         "auto",
         description="auto: fused kernels, cuda for networks on a GPU, else cpu; torch for those that they "
         "do not know",
@@ -58,6 +63,55 @@ def make_rollout_engine(
     return FusedRolloutEngine(threads=threads, **asked)
 
 
+def rollout(
+    start: NDArray[np.uint8],
+    policy: NetworkPolicy,
+    model: WorldModel,
+    buffer: BranchBuffer,
+    *,
+    horizon: int,
+    epsilon: float = 0.0,
+    seed: int = 0,
+    threads: int = 1,
+    backend: Backend = "auto",
+) -> int:
+    """Imagine branches of at most `horizon` steps from real frames into a model buffer.
+
+    Each step of a branch: the policy's action (a share `epsilon` at random) on its newest frames, an elite of
+    the model drawn at random, the frame, reward and end that this elite predicts; a predicted end stops the
+    branch (Janner et al. 2019, algorithm 2, lines 7 to 9).
+
+    Args:
+        start: The newest frames, u8 [B, C, h, w]; C is the model's context.
+        policy: An agent such as `mbpo_fast.agents.DDQN`.
+        model: The ensemble.
+        buffer: A `ModelBuffer` with room for B branches of `horizon` steps.
+        horizon: Steps of a branch, at least 1.
+        epsilon: Share of random actions, 0 to 1.
+        seed: Root of the draws; the same for every backend.
+        threads: CPU threads of the backend `cpu`.
+        backend: As the setting `rollout.backend`.
+
+    Returns:
+        The number of transitions written.
+
+    Raises:
+        ValueError: A part does not fit another one: `[rollout] expected ..., got ...`.
+        UsageError: The backend cannot run these networks here.
+
+    """
+    engine = make_rollout_engine(
+        RolloutConfig(backend=backend),
+        policy,
+        model,
+        seed=seed,
+        stack_size=buffer.context,
+        frame_shape=np.shape(start)[-2:],
+        threads=threads,
+    )
+    return engine.run(start, policy, model, buffer, horizon=horizon, epsilon=epsilon)
+
+
 def _obstacle(
     policy: NetworkPolicy, model: WorldModel, frame_shape: tuple[int, int], device: CudaDevice | None
 ) -> str:
@@ -72,6 +126,6 @@ def _obstacle(
         if device is not None:
             GpuNetwork(packed, device)
             GpuNetwork(world, device, predicts_frames=True)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:  # a network that does not fit, or the GPU's memory
         return str(error)
     return ""

@@ -19,8 +19,9 @@ from mbpo_fast.ops import Stream, random_uniform
 
 T = TypeVar("T")
 
-CHUNK = 64
-"""Rows of one forward pass outside training: enough to keep a core busy, small enough for its cache."""
+CHUNK, GPU_CHUNK = 64, 4096
+"""Rows of one forward pass outside training: enough to keep a core or a GPU busy, small enough for the core's
+cache or the GPU's memory."""
 
 
 class WorldModel:
@@ -44,6 +45,7 @@ class WorldModel:
         self._pool = _member_pool(threads) if threads > 1 else None
         self.device = torch.device(device)
         self.bf16 = use_bf16(config.bf16, self.device, narrow=True)
+        self._chunk = CHUNK if self.device.type == "cpu" else GPU_CHUNK
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.members = nn.ModuleList(
@@ -132,8 +134,8 @@ class WorldModel:
     def score(self, member: int, *rows: Tensor) -> float:
         """`total_loss` of one member on rows of any number; lower is better."""
         total = 0.0
-        for i in range(0, len(rows[0]), CHUNK):
-            chunk = [column[i : i + CHUNK] for column in rows]
+        for i in range(0, len(rows[0]), self._chunk):
+            chunk = [column[i : i + self._chunk] for column in rows]
             total += float(total_loss(self.losses(self.members[member], *chunk))) * len(chunk[0])
         return total / len(rows[0])
 
@@ -149,8 +151,8 @@ class WorldModel:
         f32 [B].
         """
         parts = [
-            self._predict(context[i : i + CHUNK], action[i : i + CHUNK], member)
-            for i in range(0, len(context), CHUNK)
+            self._predict(context[i : i + self._chunk], action[i : i + self._chunk], member)
+            for i in range(0, len(context), self._chunk)
         ]
         frame, reward_probs, end_prob = (torch.cat(column) for column in zip(*parts, strict=True))
         return frame, reward_probs, end_prob

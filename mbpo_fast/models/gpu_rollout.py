@@ -12,7 +12,8 @@ from mbpo_fast.models.fused import doubt_metrics, rollout_settings
 from mbpo_fast.models.packed import NetworkPolicy, RolloutNetworks
 from mbpo_fast.models.rollout import Propagation
 from mbpo_fast.models.uncertainty import UncertaintyConfig
-from mbpo_fast.ops.gpu import Device, GpuBranches, GpuNetwork, rollout
+from mbpo_fast.ops.gpu import GpuBranches, GpuNetwork, rollout
+from mbpo_fast.ops.gpu_device import Device
 
 
 class GpuBuffer(Protocol):
@@ -68,6 +69,10 @@ class GpuRolloutEngine:
         epsilon: float,
     ) -> int:
         """See `FusedRolloutEngine.run`; `start` may lie on the device already."""
+        if not isinstance(start, np.ndarray) and not self._device.holds(start):
+            raise ValueError(f"[rollout] expected start u8 [B, C, h, w], got {type(start).__name__}")
+        if isinstance(start, np.ndarray) and not start.flags.c_contiguous:
+            raise ValueError("[rollout] expected start as a contiguous array, got one that is not contiguous")
         loaded_policy, loaded_world = self._networks.get(tuple(start.shape), policy, model)
         ring, rows = buffer.ring, len(start)
         branches, first = buffer.branches, ring.total % ring.capacity

@@ -43,6 +43,9 @@ class RolloutNetworks(Generic[Loaded]):
         if len(start_shape) != 4:
             raise ValueError(f"[rollout] expected start u8 [B, C, h, w], got {len(start_shape)} dimensions")
         _, context, height, width = start_shape
+        wanted = model.config.context
+        if context != wanted:
+            raise ValueError(f"[rollout] expected start of the model's context {wanted}, got {context}")
         shape, actions = (height, width), policy.num_actions
         world = self._world.get(
             model.members,

@@ -1,138 +1,14 @@
 """Networks and rollouts on a GPU: the extension `mbpo_fast._cuda`, which knows addresses and no torch."""
 
-import importlib
 from collections.abc import Mapping
-from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mbpo_fast.errors import UsageError
+from mbpo_fast.ops.gpu_device import Device, check_array
 from mbpo_fast.ops.network import PackedNetwork
-from mbpo_fast.ops.network_builder import Floats
-
-MISSING = (
-    "this build has no CUDA extension; with nvcc on the PATH: pip install . -C cmake.define.MBPO_FAST_CUDA=ON"
-)
-
-
-class Device(Protocol):
-    """Where kernels run: their module, memory and stream."""
-
-    module: ModuleType
-    description: str
-
-    @property
-    def free_bytes(self) -> int:
-        """Memory that nobody uses now."""
-
-    @property
-    def stream(self) -> int:
-        """The handle of the stream that launches go to."""
-
-    def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
-        """New memory."""
-
-    def put(self, array: npt.NDArray[Any]) -> Any:
-        """A copy of a NumPy array; what lies there already as it is."""
-
-    def write(self, memory: Any, places: npt.NDArray[np.int64], rows: npt.NDArray[Any]) -> None:
-        """memory[places] = rows, from the host; no place twice."""
-
-    def get(self, memory: Any) -> npt.NDArray[Any]:
-        """A copy as a NumPy array, when what fills it has ended."""
-
-    def address(self, memory: Any) -> int:
-        """Of the first byte."""
-
-
-class CudaDevice:
-    """A GPU by way of torch's allocator and current stream. UsageError where there is none."""
-
-    def __init__(self, index: int | None = None) -> None:
-        import torch
-
-        if not torch.cuda.is_available():
-            raise UsageError("cuda: expected a CUDA device that torch can use, got none")
-        self.module = load_cuda()
-        self._torch = torch
-        self.device = torch.device("cuda", torch.cuda.current_device() if index is None else index)
-        self.description = torch.cuda.get_device_name(self.device)
-
-    @property
-    def free_bytes(self) -> int:
-        """As the driver says."""
-        return int(self._torch.cuda.mem_get_info(self.device)[0])
-
-    @property
-    def stream(self) -> int:
-        """Torch's current stream."""
-        return int(self._torch.cuda.current_stream(self.device).cuda_stream)
-
-    def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
-        """A tensor."""
-        return self._torch.from_numpy(np.empty(0, dtype)).new_empty(shape, device=self.device)
-
-    def put(self, array: Any) -> Any:
-        """A tensor."""
-        if isinstance(array, self._torch.Tensor):
-            return array.to(self.device).contiguous()
-        return self._torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
-
-    def write(self, memory: Any, places: npt.NDArray[np.int64], rows: npt.NDArray[Any]) -> None:
-        """By an indexed copy."""
-        memory.index_copy_(0, self.put(places), self.put(rows))
-
-    def get(self, memory: Any) -> npt.NDArray[Any]:
-        """Waits for the current stream."""
-        array: npt.NDArray[Any] = memory.cpu().numpy()
-        return array
-
-    def address(self, memory: Any) -> int:
-        """`data_ptr` of a contiguous tensor."""
-        return int(memory.data_ptr())
-
-
-class EmulatedDevice:
-    """The kernels on the processor, for tests: a thread for each of the `warps` of a block."""
-
-    def __init__(self, warps: int = 1) -> None:
-        self.module = importlib.import_module("mbpo_fast._cuda_emulated")
-        self.description = "emulated"
-        self.stream = warps
-        self.free_bytes = 1 << 30
-
-    def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
-        """An array, filled with bytes that no result is likely to hold."""
-        memory = np.empty(shape, dtype)
-        memory.view(np.uint8).fill(0xFF)
-        return memory
-
-    def put(self, array: npt.NDArray[Any]) -> Any:
-        """A copy."""
-        return np.array(array, order="C")
-
-    def write(self, memory: Any, places: npt.NDArray[np.int64], rows: npt.NDArray[Any]) -> None:
-        """By an indexed copy."""
-        memory[places] = rows
-
-    def get(self, memory: Any) -> npt.NDArray[Any]:
-        """The array itself."""
-        array: npt.NDArray[Any] = memory
-        return array
-
-    def address(self, memory: Any) -> int:
-        """Of its data."""
-        return int(memory.ctypes.data)
-
-
-def load_cuda() -> ModuleType:
-    """The extension. UsageError where it was not built."""
-    try:
-        return importlib.import_module("mbpo_fast._cuda")
-    except ImportError as error:
-        raise UsageError(f"cuda: {MISSING} ({error})") from error
+from mbpo_fast.ops.network_builder import Floats, refuse
 
 
 class GpuNetwork:
@@ -151,7 +27,10 @@ class GpuNetwork:
         shared_limit: int | None = None,
     ) -> None:
         self.device, self.shapes = device, packed.shapes
-        limit = device.module.shared_memory_limit() if shared_limit is None else shared_limit
+        self.context, self.frame_shape = packed.context, packed.frame_shape
+        self.actions, self.members = packed.actions, packed.members
+        with device.current():
+            limit = device.module.shared_memory_limit() if shared_limit is None else shared_limit
         self.core = device.module.Network(*packed.parts, predicts_frames, limit)
         self._memory = device.put(self.core.bytes)
         self.core.load(device.address(self._memory))
@@ -161,6 +40,12 @@ class GpuNetwork:
     ) -> list[Floats]:
         """The outputs f32 [B, h, w, c] of context u8 [B, C, h, w], action i64 [B], row b by member[b]."""
         device, rows = self.device, len(context)
+        wanted = (rows, self.context, *self.frame_shape)
+        if context.shape != wanted or context.dtype != np.uint8:
+            refuse(f"context uint8 {list(wanted)}", f"{context.dtype} {list(context.shape)}")
+        for name, ids, count in (("action", action, self.actions), ("member", member, self.members)):
+            if ids.shape != (rows,) or not ((ids >= 0) & (ids < count)).all():
+                refuse(f"{rows} values of {name} in [0, {count})", f"{ids.dtype} {list(ids.shape)}")
         sizes = [int(np.prod(shape)) for shape in self.shapes]
         out = device.empty((rows, sum(sizes)), np.float32)
         workspace_bytes = self.core.workspace_bytes(rows)
@@ -170,14 +55,15 @@ class GpuNetwork:
             device.put(action.astype(np.int32)),
             device.put(member.astype(np.int32)),
         ]
-        self.core.evaluate(
-            device.address(workspace),
-            workspace_bytes,
-            *(device.address(x) for x in given),
-            rows,
-            device.address(out),
-            device.stream,
-        )
+        with device.current():
+            self.core.evaluate(
+                device.address(workspace),
+                workspace_bytes,
+                *(device.address(x) for x in given),
+                rows,
+                device.address(out),
+                device.stream,
+            )
         parts = np.split(device.get(out), np.cumsum(sizes)[:-1], axis=1)
         return [part.reshape(-1, *shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
@@ -259,23 +145,25 @@ def rollout(
     capture it; its replays repeat the draws. ValueError where a part does not fit.
     """
     device = world.device
-    if not str(start.dtype).endswith("uint8"):
-        raise ValueError(f"[rollout] expected start uint8 [B, C, h, w], got {start.dtype}")
     rows = int(start.shape[0])
+    check_array(device, "rollout", "start", start, (rows, world.context, *world.frame_shape))
+    if rows > branches.size:
+        refuse(f"at most {branches.size} branches", str(rows))
     if workspace is None:
         asks_all = settings["mean"] or settings["measured"]
         workspace = rollout_workspace(policy, world, rows, len(settings["elites"]) if asks_all else 0)
-    device.module.rollout(
-        policy.core,
-        world.core,
-        device.address(workspace),
-        workspace.shape[0],
-        device.address(start),
-        rows,
-        branches.core,
-        first,
-        horizon=horizon,
-        epsilon=epsilon,
-        **settings,
-        stream=device.stream,
-    )
+    with device.current():
+        device.module.rollout(
+            policy.core,
+            world.core,
+            device.address(workspace),
+            workspace.shape[0],
+            device.address(start),
+            rows,
+            branches.core,
+            first,
+            horizon=horizon,
+            epsilon=epsilon,
+            **settings,
+            stream=device.stream,
+        )

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from mbpo_fast.ops.gpu import Device
+from mbpo_fast.ops.gpu_device import Device, check_array
 
 
 class GpuPreprocess:
@@ -21,14 +21,15 @@ class GpuPreprocess:
     def __call__(self, frames: Any, out: Any = None) -> Any:
         """u8 [N, 2, H, W] on the device -> u8 [N, *size] there, into `out` where given. Only launches."""
         wanted = (frames.shape[0], 2, *self.source)
-        _check("preprocess_frames", "frames", frames, wanted)
+        check_array(self.device, "preprocess_frames", "frames", frames, wanted)
         if out is None:
             out = self.device.empty((frames.shape[0], *self.size), np.uint8)
-        _check("preprocess_frames", "out", out, (frames.shape[0], *self.size))
+        check_array(self.device, "preprocess_frames", "out", out, (frames.shape[0], *self.size))
         address = self.device.address
-        self.core.run(
-            address(self._tables), address(frames), frames.shape[0], address(out), self.device.stream
-        )
+        with self.device.current():
+            self.core.run(
+                address(self._tables), address(frames), frames.shape[0], address(out), self.device.stream
+            )
         return out
 
 
@@ -39,27 +40,20 @@ def gather_frames(device: Device, frames: Any, index: Any, out: Any = None) -> A
     Only launches. An index beyond the last frame gives zeros too: a device cannot refuse.
     """
     stored, *shape = frames.shape
-    _check("gather_frames", "frames", frames, (stored, *shape))
-    _check("gather_frames", "index", index, tuple(index.shape), "int64")
+    check_array(device, "gather_frames", "frames", frames, (stored, *shape))
+    check_array(device, "gather_frames", "index", index, tuple(index.shape), "int64")
     wanted = (*index.shape, *shape)
     if out is None:
         out = device.empty(wanted, np.uint8)
-    _check("gather_frames", "out", out, wanted)
-    device.module.gather_frames(
-        device.address(frames),
-        stored,
-        int(np.prod(shape)),
-        device.address(index),
-        int(np.prod(index.shape)),
-        device.address(out),
-        device.stream,
-    )
+    check_array(device, "gather_frames", "out", out, wanted)
+    with device.current():
+        device.module.gather_frames(
+            device.address(frames),
+            stored,
+            int(np.prod(shape)),
+            device.address(index),
+            int(np.prod(index.shape)),
+            device.address(out),
+            device.stream,
+        )
     return out
-
-
-def _check(op: str, name: str, array: Any, shape: tuple[int, ...], dtype: str = "uint8") -> None:
-    # A torch tensor says it by a method, an array of the emulation by a flag.
-    contiguous = array.is_contiguous() if hasattr(array, "is_contiguous") else array.flags.c_contiguous
-    if tuple(array.shape) != shape or not str(array.dtype).endswith(dtype) or not contiguous:
-        got = f"{array.dtype} {list(array.shape)}{'' if contiguous else ' not contiguous'}"
-        raise ValueError(f"[{op}] expected {name} as a contiguous {dtype} {list(shape)}, got {got}")

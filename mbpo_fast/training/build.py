@@ -27,7 +27,7 @@ from mbpo_fast.models import (
     make_rollout_engine,
 )
 from mbpo_fast.models.oracle import Oracle, OracleRounds
-from mbpo_fast.ops.gpu import Device
+from mbpo_fast.ops.gpu_device import Device
 from mbpo_fast.training.collect import Collector, Environments
 from mbpo_fast.training.schedules import longest_rollout
 

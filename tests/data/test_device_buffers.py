@@ -9,7 +9,7 @@ from gpu_devices import WITH_TENSORS, on_host
 
 from mbpo_fast.data import Batch, MixedSampler, ModelBuffer, PrioritizedReplayBuffer, ReplayBuffer
 from mbpo_fast.data.futures import replayed_futures
-from mbpo_fast.ops.gpu import Device
+from mbpo_fast.ops.gpu_device import Device
 
 pytestmark = WITH_TENSORS
 SHAPE = (6, 8)  # 48 bytes: whole words of a device, and 5 x 7 are none

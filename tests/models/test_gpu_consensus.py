@@ -10,7 +10,7 @@ from rollout_parts import SIDE, agent, contexts, world
 from mbpo_fast.data import ModelBuffer
 from mbpo_fast.models import FusedRolloutEngine, GpuRolloutEngine, RolloutEngine, WorldModel
 from mbpo_fast.models.uncertainty import UncertaintyConfig
-from mbpo_fast.ops.gpu import Device
+from mbpo_fast.ops.gpu_device import Device
 
 SMALL: dict[str, Any] = {"context": 5, "width": 16, "depth": 1, "outcome_width": 8}
 MASKED = UncertaintyConfig(mask_share=0.3)

@@ -15,7 +15,8 @@ from mbpo_fast.models.fused import rollout_settings
 from mbpo_fast.models.uncertainty import UncertaintyConfig
 from mbpo_fast.nets.packing import pack_policy, pack_world
 from mbpo_fast.ops import gpu
-from mbpo_fast.ops.gpu import Device, GpuNetwork
+from mbpo_fast.ops.gpu import GpuNetwork
+from mbpo_fast.ops.gpu_device import Device
 
 SMALL: dict[str, Any] = {"context": 5, "width": 16, "depth": 1, "outcome_width": 8}
 STEPS: dict[str, dict[str, Any]] = {

@@ -19,8 +19,9 @@ from mbpo_fast.models import (
     make_rollout_engine,
 )
 from mbpo_fast.nets.packing import pack_policy
-from mbpo_fast.ops import gpu
-from mbpo_fast.ops.gpu import Device, GpuNetwork
+from mbpo_fast.ops import gpu_device
+from mbpo_fast.ops.gpu import GpuNetwork
+from mbpo_fast.ops.gpu_device import CudaDevice, Device
 
 pytestmark = ONE_DEVICE
 
@@ -171,46 +172,6 @@ def test_the_second_run_goes_on_with_the_draws_and_the_ring(device: Device) -> N
         assert np.array_equal(last[:, 0], expected)
 
 
-def bad_call(device: Device, **changes: Any) -> None:
-    given: dict[str, Any] = {
-        "start": contexts(3, 5),
-        "policy": agent(),
-        "model": world(2, **SMALL),
-        "buffer": ModelBuffer(8, context=4, horizon=2, frame_shape=(SIDE, SIDE)),
-        "horizon": 2,
-        "epsilon": 0.1,
-    }
-    if "elites" in changes:
-        given["model"].elites = changes.pop("elites")
-    GpuRolloutEngine(device, seed=0).run(**(given | changes))
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"start": contexts(3, 5).astype(np.float32)}, r"start uint8 \[B, C, h, w\], got float32"),
-        ({"start": contexts(3, 5)[0]}, r"start u8 \[B, C, h, w\], got 3 dimensions"),
-        ({"start": contexts(3, 5)[:0]}, "1 to 8 branches, got 0"),
-        ({"start": contexts(9, 5)}, "1 to 8 branches, got 9"),
-        ({"horizon": 0}, r"1 <= horizon <= the buffer's 2, got 0"),
-        ({"epsilon": float("nan")}, "0 <= epsilon <= 1, got nan"),
-        ({"elites": []}, "at least one elite, got none"),
-        ({"elites": [2]}, r"elites in \[0, 2\), got 2"),
-        (
-            {"buffer": ModelBuffer(8, context=4, horizon=2, frame_shape=(SIDE, 40))},
-            "a buffer of 36x36 frames",
-        ),
-        (
-            {"buffer": ModelBuffer(8, context=6, horizon=2, frame_shape=(SIDE, SIDE))},
-            "a context of at most 5",
-        ),
-    ],
-)
-def test_bad_arguments(device: Device, changes: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=r"^\[rollout\] expected .*" + message):
-        bad_call(device, **dict(changes))
-
-
 def test_a_world_with_other_outputs_is_refused(device: Device) -> None:
     policy = pack_policy(agent().network, (SIDE, SIDE))
     with pytest.raises(ValueError, match="a world model with two outputs, got 1"):
@@ -237,6 +198,12 @@ def test_a_missing_gpu_and_a_missing_build_say_the_fix(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setitem(__import__("sys").modules, "mbpo_fast._cuda", None)
     with pytest.raises(UsageError, match=r"no CUDA extension; with nvcc on the PATH: pip install"):
-        gpu.load_cuda()
+        gpu_device.load_cuda()
     with pytest.raises(UsageError, match=r"with nvcc on the PATH: pip install"):
         make("cuda")
+
+
+def test_another_gpu_than_the_current_one(device: Device) -> None:
+    if not isinstance(device, CudaDevice) or torch.cuda.device_count() < 2:
+        pytest.skip("needs two GPUs")
+    check_step(CudaDevice(1), world(2, **SMALL), 5)

@@ -7,7 +7,8 @@ import pytest
 from gpu_devices import EVERY_DEVICE, ONE_DEVICE
 from layer_lists import ACTIONS, NETWORKS, Maker, batch
 
-from mbpo_fast.ops.gpu import Device, GpuNetwork
+from mbpo_fast.ops.gpu import GpuNetwork
+from mbpo_fast.ops.gpu_device import Device
 from mbpo_fast.ops.network import PackedNetwork
 from mbpo_fast.ops.reference_network import run_network
 
@@ -129,3 +130,28 @@ def test_no_rows_give_no_values(device: Device) -> None:
     maker = Maker(0)
     network = GpuNetwork(PackedNetwork([maker.net], [maker.linear(maker.net.frames(4), 40)]), device)
     assert network(*batch(0, 1))[0].shape == (0, 1, 1, 40)
+
+
+@ONE_DEVICE
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"context": np.zeros((2, 5, 20, 28), np.uint8)},
+            r"context uint8 \[2, 4, 20, 28\], got uint8 \[2, 5",
+        ),
+        ({"context": np.zeros((2, 4, 20, 28), np.float32)}, r"context uint8 .*, got float32"),
+        ({"action": np.array([0, ACTIONS])}, r"2 values of action in \[0, \d\)"),
+        ({"member": np.array([0, -1])}, r"2 values of member in \[0, 1\)"),
+        ({"member": np.array([0])}, r"2 values of member"),
+    ],
+)
+def test_rows_that_would_be_read_outside_of_memory_are_refused(
+    device: Device, changes: dict, message: str
+) -> None:
+    maker = Maker(0)
+    network = GpuNetwork(PackedNetwork([maker.net], [maker.linear(maker.net.frames(4), 8)]), device)
+    names = ("context", "action", "member")
+    given = dict(zip(names, batch(2, 1), strict=True)) | changes
+    with pytest.raises(ValueError, match=r"^\[rollout\] expected .*" + message):
+        network(*(given[name] for name in names))

@@ -5,7 +5,7 @@ import pytest
 from gpu_devices import EVERY_DEVICE, ONE_DEVICE
 
 from mbpo_fast.ops import preprocess_frames
-from mbpo_fast.ops.gpu import Device
+from mbpo_fast.ops.gpu_device import Device
 from mbpo_fast.ops.gpu_frames import GpuPreprocess, gather_frames
 
 

@@ -12,7 +12,7 @@ from mbpo_fast.config import load_config
 from mbpo_fast.data.placement import Placement, place_frames
 from mbpo_fast.errors import UsageError
 from mbpo_fast.models import GpuRolloutEngine
-from mbpo_fast.ops.gpu import Device, EmulatedDevice
+from mbpo_fast.ops.gpu_device import Device, EmulatedDevice
 from mbpo_fast.training import build
 from mbpo_fast.training.run import train
 

@@ -176,6 +176,8 @@ void Compiler::add_batched(std::int64_t reg) {
   const Layer& own = layer(reg);
   MBPO_CHECK(purpose_ != Purpose::kFrames || network_.outputs()[0] != reg, "rollout",
              "a map of changes from a layer other than a linear one", text("layer ", reg));
+  MBPO_CHECK(std::ranges::count(network_.outputs(), reg) <= 1, "rollout",
+             "a large linear layer at most once among the outputs", text("layer ", reg, " more often"));
   const std::int64_t depth = shape(own.input).size(), chunks = whole(depth, kDepth) / kDepth;
   const Op op = op_of(reg, OpKind::kLinear);
   BatchedLinear linear{};

@@ -67,7 +67,8 @@ void RegisterPlan::find_segments() {
 void RegisterPlan::fold_activations() {
   for (std::int64_t i = 0; i < count(); ++i) {
     const Layer& at = layer(i);
-    if (at.kind != LayerKind::kActivation || at.activation != Activation::kRelu || output_place(i)) continue;
+    if (at.kind != LayerKind::kActivation || at.activation != Activation::kRelu) continue;
+    if (std::ranges::count(network_.outputs(), i) > 0) continue;
     if (at.other != kNone || is_frames(at.input) || of(at.input).is_folded) continue;
     own(i).is_folded = folds(i);
   }
