@@ -1,7 +1,7 @@
 """Imagined rollouts, B rows of H steps by E members on two threads, beside the same networks in torch.
 
-The peers take the best of torch's own options, tried one by one first on short rollouts of `torch_routed`:
-precision, layout, threads inside operations or members side by side; then the best of these compiled.
+Each peer takes the best of torch's own options, tried one by one first on rollouts of two steps: precision,
+layout, threads inside operations or members side by side; then the best of these compiled.
 `MBPO_FAST_BENCH_THREADS` changes the number of threads, `MBPO_FAST_BENCH_COMPILE=0` leaves out what is
 compiled, which takes minutes a network at first.
 """
@@ -31,7 +31,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 }
 THREADS = int(os.environ.get("MBPO_FAST_BENCH_THREADS", "2"))
 COMPILE = os.environ.get("MBPO_FAST_BENCH_COMPILE", "1") != "0"
-TRIAL_ROWS = 64
+CHECK_ROWS, TRIAL_STEPS = 64, 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,10 +137,10 @@ def roll_out(engine: Any, parts: Parts, start: np.ndarray, buffer: ModelBuffer, 
 
 def first_step(engine: Any, parts: Parts) -> dict[str, np.ndarray]:
     """What a short rollout wrote."""
-    arguments = prepare(engine, parts, TRIAL_ROWS, 1)
+    arguments = prepare(engine, parts, CHECK_ROWS, 1)
     roll_out(*arguments)
     buffer: ModelBuffer = arguments[3]
-    return buffer.export(0, TRIAL_ROWS)
+    return buffer.export(0, CHECK_ROWS)
 
 
 def _check(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray], exact: bool) -> None:
@@ -151,27 +151,38 @@ def _check(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray], exact: bo
     assert (apart > 1).mean() < (1e-4 if exact else 0.1)
 
 
+Choose = Callable[[str, str], Parts]
+
+
 @pytest.fixture(scope="session")
-def best() -> Iterator[Callable[[str], Parts]]:
-    """The parts with torch's fastest options for an architecture."""
+def best() -> Iterator[Choose]:
+    """The parts of an architecture with the fastest options for an implementation."""
     threads = torch.get_num_threads()
     torch.set_num_threads(THREADS)
-    yield functools.cache(_fastest)
+    yield _fastest
     torch.set_num_threads(threads)
 
 
-def _fastest(arch: str) -> Parts:
+@functools.cache
+def _parts(arch: str, options: Options) -> Parts:
+    return Parts(arch, options)
+
+
+@functools.cache
+def _fastest(arch: str, impl: str) -> Parts:
+    if impl == "mbpo_fast":
+        return _fastest(arch, "torch_routed")  # the core asks for weights alone
     plain = [Options(*flags[:2], False, flags[2]) for flags in itertools.product((False, True), repeat=3)]
-    spec = first_step(ENGINES["mbpo_fast"](), Parts(arch, plain[0]))
-    timed = [_try(arch, options, spec) for options in plain]
+    spec = first_step(ENGINES["mbpo_fast"](), _parts(arch, plain[0]))
+    timed = [_try(arch, impl, options, spec) for options in plain]
     if COMPILE:
         # The best layout of each precision; a compiled network is called from one thread.
         for bf16 in (False, True):
             _, options, _ = min((t for t in timed if t[1].bf16 == bf16), key=_seconds)
             compiled = dataclasses.replace(options, compiled=True, side_by_side=False)
-            timed.append(_try(arch, compiled, spec))
+            timed.append(_try(arch, impl, compiled, spec))
     for seconds, options, _ in sorted(timed, key=_seconds):
-        print(f"{arch}: {seconds / TRIAL_ROWS / 2 * 1e6:.0f} us a row and step: {options}")
+        print(f"{arch}, {impl}: {seconds / ROWS / TRIAL_STEPS * 1e6:.0f} us a row and step: {options}")
     return min(timed, key=_seconds)[2]
 
 
@@ -179,14 +190,14 @@ def _seconds(trial: Trial) -> float:
     return trial[0]
 
 
-def _try(arch: str, options: Options, spec: dict[str, np.ndarray]) -> Trial:
+def _try(arch: str, impl: str, options: Options, spec: dict[str, np.ndarray]) -> Trial:
     """Seconds of a short rollout, after one that compiles and is checked."""
-    parts = Parts(arch, options)
-    engine = ENGINES["torch_routed"]
+    parts = _parts(arch, options)
+    engine = ENGINES[impl]
     _check(spec, first_step(engine(), parts), exact=not options.bf16)
     times = []
     for _ in range(2):  # batches of other sizes compile once more
-        arguments = prepare(engine(), parts, TRIAL_ROWS, 2)
+        arguments = prepare(engine(), parts, ROWS, TRIAL_STEPS)
         begin = time.perf_counter()
         roll_out(*arguments)
         times.append(time.perf_counter() - begin)
@@ -198,9 +209,9 @@ def _try(arch: str, options: Options, spec: dict[str, np.ndarray]) -> Trial:
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 @pytest.mark.parametrize("impl", ENGINES)
 def test_ensemble_rollout(
-    benchmark: Any, tag: Callable[..., None], impl: str, arch: str, turn: int, best: Callable[[str], Parts]
+    benchmark: Any, tag: Callable[..., None], impl: str, arch: str, turn: int, best: Choose
 ) -> None:
-    parts = best(arch)
+    parts = best(arch, impl)
     ours, theirs = (first_step(ENGINES[name](), parts) for name in ("mbpo_fast", impl))
     _check(ours, theirs, exact=not parts.options.bf16)
     tag(impl, f"{arch}, B {ROWS} H {HORIZON} E {MEMBERS}, {THREADS} threads", ROWS * HORIZON)
