@@ -44,7 +44,7 @@ class WorldModel:
         self.config, self.seed = config, seed
         self._pool = _member_pool(threads) if threads > 1 else None
         self.device = torch.device(device)
-        self.bf16 = use_bf16(config.bf16, self.device, narrow=True)
+        self.bf16 = use_bf16(config.bf16, self.device)
         self._chunk = CHUNK if self.device.type == "cpu" else GPU_CHUNK
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

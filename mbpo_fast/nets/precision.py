@@ -8,19 +8,19 @@ Bf16 = bool | Literal["auto"]
 """A setting: true, false, or auto."""
 
 
-def use_bf16(setting: Bf16, device: torch.device, *, narrow: bool = False) -> bool:
+def use_bf16(setting: Bf16, device: torch.device) -> bool:
     """Resolve `auto`: yes where the hardware is faster in bfloat16, no where it is not or emulates it.
 
-    Intel's AVX-512 multiplies bfloat16 at the rate of float32 and loses the conversions; its AMX does not.
-    For `narrow` convolutions, of some 32 channels, only AMX pays (figures in ARCHITECTURE.md).
+    Intel's AVX-512 multiplies bfloat16 at the rate of float32 and loses the conversions; its AMX and AMD's
+    AVX-512 do not (figures in ARCHITECTURE.md).
     """
     if setting != "auto":
         return setting
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     capabilities = torch.cpu.get_capabilities()
-    if capabilities.get("amx_bf16") or narrow:
-        return bool(capabilities.get("amx_bf16"))
+    if capabilities.get("amx_bf16"):
+        return True
     intel = str(capabilities.get("cpu_name", "")).startswith("Intel")
     return bool(capabilities.get("avx512_bf16")) and not intel
 
