@@ -71,7 +71,7 @@ class StableBaselines:
         self.dqn = sb3.DQN(
             "CnnPolicy", Still(), learning_rate=1e-4, buffer_size=TRANSITIONS, batch_size=BATCH, gamma=GAMMA,
             optimize_memory_usage=True, replay_buffer_kwargs={"handle_timeout_termination": False},
-            device="cpu",
+            policy_kwargs={"optimizer_kwargs": {"fused": True}}, device="cpu",
         )  # fmt: skip
         self.dqn._logger = sb3.common.logger.configure(None, [])
         self.samples = sb3.common.type_aliases.ReplayBufferSamples

@@ -202,6 +202,19 @@ class Config(Settings):
         return self
 
     @model_validator(mode="after")
+    def _learning_starts_with_a_whole_return(self) -> "Config":
+        if isinstance(self.agent, PPOConfig):
+            return self
+        longest = max(self.agent.n_step, getattr(self.agent, "n_step_start", None) or 1)
+        needed = (longest + 1) * self.env.num_envs
+        if self.training.learning_starts < needed:
+            raise ValueError(
+                f"training.learning_starts must cover {longest} steps of each of {self.env.num_envs} "
+                f"environments and one more, {needed}, got {self.training.learning_starts}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _halves_have_a_policy_that_stands_still(self) -> "Config":
         if self.training.halves and not (isinstance(self.agent, PPOConfig) and self.env.num_envs >= 2):
             raise ValueError(

@@ -183,6 +183,7 @@ def build(config: Config) -> Parts:
         world.buffer if world else None,
         config.training.batch_size,
         config.training.real_ratio,
+        context=config.env.frame_stack,
         beta=priorities.importance_exponent if priorities else 0.0,
         model_n_step=config.training.model_n_step,
     )

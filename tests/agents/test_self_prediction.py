@@ -94,6 +94,21 @@ def test_it_moves_the_encoder_and_adds_its_weight_to_the_value_loss(agent, batch
     assert any(not torch.equal(own[name], other[name]) for name in own)
 
 
+def test_its_gradient_has_its_weight_and_each_rows(agent, batch) -> None:
+    """The transition model gets no other gradient."""
+
+    def gradient(row_weight: float, **settings: float) -> torch.Tensor:
+        learner, rows = agent(spr_steps=STEPS, max_grad_norm=1e9, **settings), with_futures(batch())
+        rows.weight[:] = row_weight
+        learner.update(rows)
+        return learner.self_prediction.first.weight.grad
+
+    once = gradient(1.0, spr_weight=1.0)
+    assert once.abs().max() > 0
+    assert torch.allclose(gradient(1.0, spr_weight=3.0), 3 * once, rtol=1e-3, atol=1e-6)
+    assert torch.allclose(gradient(0.5, spr_weight=1.0), 0.5 * once, rtol=1e-3, atol=1e-6)
+
+
 def test_it_falls_and_its_target_gets_no_gradient(agent, batch) -> None:
     learner = agent(spr_steps=STEPS, learning_rate=1e-3)
     losses = [float(learner.update(with_futures(batch()))["spr_loss"]) for _ in range(30)]

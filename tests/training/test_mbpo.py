@@ -3,8 +3,10 @@
 from typing import Any
 
 import numpy as np
+import pytest
 
 from mbpo_fast.config import load_config
+from mbpo_fast.errors import UsageError
 from mbpo_fast.training.build import build
 from mbpo_fast.training.mbpo import Trainer
 from mbpo_fast.training.timer import PhaseTimer
@@ -112,3 +114,70 @@ def test_the_length_of_a_branch_follows_the_schedule() -> None:
         loop.loop.collector.env_steps = step
         lengths.append(loop.imagination.horizon())
     assert lengths == [1, 2, 3, 3]
+
+
+def test_batches_have_the_learners_horizon_and_discount() -> None:
+    annealed = {"agent__n_step_start": "5", "agent__n_step": "2", "agent__gamma_start": "0.9"}
+    done = Scripted([COPY] * 5, agent__anneal_steps="15", agent__gamma="0.95", **annealed)
+    sampler, agent = done.loop.parts.sampler, done.loop.parts.agent
+    asked, sample = [], sampler.sample
+
+    def noted(n_step: int, *, gamma: float, **settings: Any) -> Any:
+        assert (n_step, gamma) == (agent.n_step, agent.gamma)
+        asked.append((n_step, round(gamma, 6)))
+        return sample(n_step, gamma=gamma, **settings)
+
+    sampler.sample = noted  # type: ignore[method-assign]
+    done.run()
+    assert asked[0] == (5, 0.9)
+    assert asked[-1] == (2, 0.95)
+    assert len({n for n, _ in asked}) > 2
+
+
+def test_prioritised_replay_has_the_learners_exponents() -> None:
+    settings = {"agent.prioritized": "true", "agent.priority_exponent": "0.7"}
+    parts = build(load_config(["debug"], settings | {"agent.importance_exponent": "0.3"}))
+    for step in range(30):
+        frame = np.full((parts.replay.num_envs, *parts.replay.frame_shape), step, np.uint8)
+        no = np.zeros(len(frame), bool)
+        parts.replay.add(frame, no.astype(int), np.zeros(len(frame)), no, no, no | (step == 0))
+    ids = parts.replay.valid_ids(1)
+    given = 1.0 + np.arange(len(ids), dtype=np.float32)
+    parts.replay.update_priorities(ids, given)
+    assert np.allclose(parts.replay.priorities(ids), given**0.7, rtol=1e-4)
+    batch = parts.sampler.sample(1, gamma=0.9, use_model=False)
+    raised = parts.replay.priorities(batch.ids)
+    assert len(set(raised.tolist())) > 1
+    # (K P)^-beta over the largest of the batch: the total and K cancel.
+    assert np.allclose(batch.weight, (raised / raised.min()) ** -0.3, rtol=1e-4)
+
+
+def test_exploration_decays_after_the_random_phase() -> None:
+    done = Scripted([COPY] * 5, agent__epsilon_steps="100", agent__epsilon_final="0.1")
+    collector, agent = done.loop.collector, done.loop.parts.agent
+    seen, act = [], agent.act
+
+    def noted(obs: Any, epsilon: float, **settings: Any) -> Any:
+        seen.append((collector.env_steps, epsilon))
+        return act(obs, epsilon, **settings)
+
+    agent.act = noted  # type: ignore[method-assign]
+    done.run()
+    for step, epsilon in seen:
+        expected = 1.0 if step < 60 else max(0.1, 1.0 - 0.9 * (step - 60) / 100)
+        assert abs(epsilon - expected) < 1e-9, step
+    assert seen[-1][1] < 0.1 + 1e-9
+
+
+@pytest.mark.parametrize("stack", [1, 3, 6])
+def test_any_number_of_stacked_frames(stack: int) -> None:
+    keys = {"env__frame_stack": str(stack), "model__context": "6"}
+    done = Scripted([GOOD] * 5, **keys).run()
+    assert done.synthetic[max(done.synthetic)] > 0
+    assert done.loop.parts.sampler.sample(1, gamma=0.9).obs.shape[1] == stack
+
+
+def test_learning_cannot_start_before_a_whole_return() -> None:
+    settings = {"training.learning_starts": "10", "agent.n_step": "5", "env.num_envs": "2"}
+    with pytest.raises(UsageError, match=r"learning_starts must cover 5 steps of each of 2 .*, 12, got 10"):
+        load_config(["debug"], settings)
