@@ -1,7 +1,7 @@
 """Agent steps a second of whole training on Space Invaders, one core: act, step, store and learn.
 
-A round of PPO is one rollout of 8 environments by 128 steps and what is learned from it; a round of DQN is 512
-steps of one environment with an update in every fourth. Beside Stable-Baselines3 with the same wrappers,
+A round of PPO is one rollout of 8 environments by 128 steps and what is learned from it; a round of DQN is
+512 steps of one environment with an update in every fourth. Beside Stable-Baselines3 with the same wrappers,
 network, settings and float32; the double form, which SB3 lacks, is shown under a case of its own.
 """
 
