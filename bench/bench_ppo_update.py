@@ -62,7 +62,7 @@ class Ours:
         return rng.integers(0, 256, (LANES, 84, 84), np.uint8)
 
     def update(self) -> dict[str, torch.Tensor]:
-        (batch,) = self.storage.minibatches(self.rollout, 1, seed=0, step=self.agent.gradient_steps)
+        (batch,) = self.storage.minibatches([self.rollout], 1, seed=0, step=self.agent.gradient_steps)
         return self.agent.update(batch)
 
 

@@ -39,8 +39,9 @@ def ours(preset: str, iterations: int, overrides: dict[str, str], *, warm_up: in
 
 def ours_dqn(*, double: bool) -> Round:
     settings = {
-        "agent.double": str(double).lower(), "agent.learning_rate": "0.0001", "replay.capacity": str(REPLAY),
-        "training.learning_starts": str(STARTS), "training.updates_per_step": "0.25",
+        "env.num_envs": "1", "agent.double": str(double).lower(), "agent.learning_rate": "0.0001",
+        "replay.capacity": str(REPLAY), "training.learning_starts": str(STARTS),
+        "training.updates_per_step": "0.25",
         "agent.epsilon_start": str(EPSILON), "agent.epsilon_final": str(EPSILON),
     }  # fmt: skip
     return ours("ddqn-nature", DQN_STEPS, settings, warm_up=STARTS)

@@ -119,11 +119,21 @@ def _baseline_row(result: Mapping[str, Any]) -> str:
     evaluation = result["evaluation"]
     cells = [
         f"`{result['config']}`",
+        ", ".join(f"`{key}` {value}" for key, value in _changed(result["command"])),
         f"{result['env_steps']:,}",
         str(result["seed"]),
         f"{_score(evaluation)}, {evaluation['distinct_games']} distinct games",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _changed(command: str) -> list[tuple[str, str]]:
+    """What a command sets over its preset."""
+    words = command.split()
+    options = zip(words, words[1:], strict=False)
+    run_only = ("config", "seed", "threads", "run")
+    pairs = [(word.removeprefix("--"), value) for word, value in options if word.startswith("--")]
+    return [(key, value) for key, value in pairs if key not in run_only]
 
 
 def engine_rows() -> list[str]:
@@ -166,7 +176,7 @@ def _score(evaluation: Mapping[str, Any]) -> str:
 def results_page(text: str) -> str:
     """`docs/results.md` with the tables between their markers written anew."""
     quickstart = "| seed | trained agent | random actions | gate opened at step | synthetic rows |"
-    baselines = "| settings | agent steps | seed | mean score |"
+    baselines = "| preset | changed settings | agent steps | seed | mean score |"
     engines = (
         "| seed | rollouts by | gate opened at | 8,000 | 12,000 | 16,000 | 20,000 | 24,000 | after training |"
     )
