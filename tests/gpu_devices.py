@@ -1,6 +1,7 @@
 """Where the tests of the GPU kernels run: emulated everywhere, on a GPU where there is one."""
 
 import importlib.util
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
@@ -22,6 +23,9 @@ class TensorDevice(CudaDevice):
 
         self._torch, self.device, self.description = torch, torch.device("cpu"), "emulated"
         self.module = EmulatedDevice().module
+
+    def current(self) -> AbstractContextManager[object]:
+        return nullcontext()
 
 
 def on_host(array: Any) -> Any:

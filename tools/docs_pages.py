@@ -6,6 +6,7 @@ switches of DDQN from the JSON files under `results`. With `--check` nothing is 
 """
 
 import html
+import itertools
 import json
 import sys
 from collections.abc import Mapping
@@ -130,7 +131,7 @@ def _baseline_row(result: Mapping[str, Any]) -> str:
 def _changed(command: str) -> list[tuple[str, str]]:
     """What a command sets over its preset."""
     words = command.split()
-    options = zip(words, words[1:], strict=False)
+    options = itertools.pairwise(words)
     run_only = ("config", "seed", "threads", "run")
     pairs = [(word.removeprefix("--"), value) for word, value in options if word.startswith("--")]
     return [(key, value) for key, value in pairs if key not in run_only]
