@@ -79,7 +79,9 @@ def test_a_baselines_row_is_read_from_its_file(tool: ModuleType) -> None:
     result = json.loads((ROOT / "results/ppo/seed0.json").read_text())
     scores = result["evaluation"]["scores"]
     mean = sum(scores) / len(scores)
-    assert tool._baseline_row(result).startswith(f"| `ppo` | 1,000,002 | 0 | {mean:.1f} (")
+    assert tool._baseline_row(result).startswith(f"| `ppo` |  | 1,000,002 | 0 | {mean:.1f} (")
+    changed = result | {"command": result["command"] + " --agent.bf16 auto"}
+    assert "| `ppo` | `agent.bf16` auto | 1,000,002 |" in tool._baseline_row(changed)
 
 
 def test_the_navigation_has_every_page_and_no_other() -> None:

@@ -50,8 +50,7 @@ class ModelConfig(Settings):
     batch_size: int = Field(32, ge=8, description="rows a member sees in one update")
     bf16: Bf16 = Field(
         "auto",
-        description="bfloat16 autocast (float32 weights); auto: on GPUs that have it, on CPUs with AMX, "
-        "on AMD CPUs with AVX-512 bfloat16",
+        description="bfloat16 autocast (float32 weights); auto: where the hardware is faster in it",
     )
     train_freq: int = Field(250, ge=1, description="agent steps between model fits and rollouts")
     first_updates: int = Field(1000, ge=1, description="gradient steps of the first fit, at most")

@@ -78,7 +78,8 @@ def _settings(config: Config, options: FitOptions) -> Config:
     content["env"] |= {"num_envs": NUM_ENVS, "workers": 0}
     # Every reset has a row of its own, so that episodes of one step would need as much.
     content["replay"]["capacity"] = 2 * options.steps
-    content["training"] |= {"real_ratio": 0.5}
+    # Nobody learns to act here; the settings still have to be those of a run.
+    content["training"] |= {"real_ratio": 0.5, "learning_starts": 100 * NUM_ENVS}
     return Config.model_validate(content)
 
 
