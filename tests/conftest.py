@@ -43,6 +43,20 @@ def _global_random_state_untouched() -> Iterator[None]:
     )
 
 
+@pytest.fixture(scope="module", params=["baseline", "avx2", "avx512"])
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The instruction set whose kernels run; skipped where the machine lacks it."""
+    from mbpo_fast import _core
+
+    if request.param not in _core.isas():
+        pytest.skip(f"this machine has no {request.param}")
+    before = _core.isa()
+    _core.use_isa(request.param)
+    assert _core.isa() == request.param
+    yield request.param
+    _core.use_isa(before)
+
+
 @pytest.fixture
 def device(request: pytest.FixtureRequest) -> object:
     """See tests/gpu_devices.py."""

@@ -1,6 +1,5 @@
 """The fused rollout beside its torch spec: equal steps on equal inputs, equal draws, the same buffer."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,17 +22,7 @@ CLOSE = 1e-4
 FEW_PIXELS = 1e-4
 
 
-@pytest.fixture
-def isa(request: pytest.FixtureRequest) -> Iterator[str]:
-    if request.param not in _core.isas():
-        pytest.skip(f"this machine has no {request.param}")
-    before = _core.isa()
-    _core.use_isa(request.param)
-    yield request.param
-    _core.use_isa(before)
-
-
-EVERY_ISA = pytest.mark.parametrize("isa", ["baseline", "avx2", "avx512"], indirect=True)
+EVERY_ISA = pytest.mark.usefixtures("isa")
 
 
 def check_logits(model: WorldModel, ours: np.ndarray, *given: torch.Tensor) -> None:
@@ -83,7 +72,7 @@ def check_step(model: WorldModel, rows: int, side: int = SIDE) -> None:
 @pytest.mark.parametrize("members", [1, 2, 5, 7])
 @pytest.mark.parametrize("rows", [1, 13])
 @pytest.mark.parametrize("arch", ["clock", "grid", "nature"])
-def test_a_step_equals_torch_for_every_ensemble(isa: str, members: int, rows: int, arch: str) -> None:
+def test_a_step_equals_torch_for_every_ensemble(members: int, rows: int, arch: str) -> None:
     check_step(world(members, arch=arch, context=4, width=16, depth=1, outcome_width=8), rows)
 
 
@@ -102,7 +91,7 @@ def test_a_step_equals_torch_for_every_ensemble(isa: str, members: int, rows: in
     ],
     ids=["clock", "clock-default", "clock-narrow", "grid", "wide", "narrow", "nature", "nature-9"],
 )
-def test_a_step_equals_torch_for_every_architecture(isa: str, settings: dict) -> None:
+def test_a_step_equals_torch_for_every_architecture(settings: dict) -> None:
     check_step(world(2, side=84, head=0.5, **settings), 3, side=84)
 
 
@@ -122,7 +111,7 @@ def roll_out(
 
 @EVERY_ISA
 @pytest.mark.parametrize("members", [1, 2, 5, 7])
-def test_one_step_of_a_rollout_fills_the_buffer_as_torch_does(isa: str, members: int) -> None:
+def test_one_step_of_a_rollout_fills_the_buffer_as_torch_does(members: int) -> None:
     model = world(members, context=5, width=16, depth=1, outcome_width=8)
     ours, steps = roll_out(FusedRolloutEngine(seed=3, threads=2), model, 17, 1, runs=2)
     spec, spec_steps = roll_out(RolloutEngine(seed=3), model, 17, 1, runs=2)

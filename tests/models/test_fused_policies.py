@@ -7,7 +7,6 @@ import pytest
 import torch
 from rollout_parts import ACTIONS, POLICIES, SIDE, policy_agent
 
-from mbpo_fast import _core
 from mbpo_fast.data import ModelBuffer
 from mbpo_fast.models import FusedRolloutEngine, ModelConfig, WorldModel
 from mbpo_fast.nets.packing import pack_policy, samples_actions
@@ -31,16 +30,6 @@ def values_of(learner: Any, obs: np.ndarray) -> np.ndarray:
     if isinstance(said, tuple):
         return torch.log_softmax(said[0], dim=1).numpy()
     return said.numpy()
-
-
-@pytest.fixture(params=["baseline", "avx2", "avx512"])
-def isa(request: pytest.FixtureRequest) -> Any:
-    if request.param not in _core.isas():
-        pytest.skip(f"this machine has no {request.param}")
-    before = _core.isa()
-    _core.use_isa(request.param)
-    yield request.param
-    _core.use_isa(before)
 
 
 @pytest.mark.usefixtures("isa")

@@ -5,7 +5,6 @@ given what the branch holds so far, its next step must be the one that torch mak
 """
 
 import functools
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,6 @@ import torch
 from gpu_devices import ONE_DEVICE
 from rollout_parts import ACTIONS, SIDE, contexts, policy_agent, world
 
-from mbpo_fast import _core
 from mbpo_fast.data import ModelBuffer
 from mbpo_fast.models import FusedRolloutEngine, GpuRolloutEngine, WorldModel
 from mbpo_fast.ops import Stream, random_integers
@@ -122,19 +120,10 @@ def ending_sometimes(arch: str, horizon: int) -> WorldModel:
     return model
 
 
-@pytest.fixture(params=["baseline", "avx2", "avx512"])
-def isa(request: pytest.FixtureRequest) -> Iterator[str]:
-    if request.param not in _core.isas():
-        pytest.skip(f"this machine has no {request.param}")
-    before = _core.isa()
-    _core.use_isa(request.param)
-    yield request.param
-    _core.use_isa(before)
-
-
+@pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("horizon", [1, 2, 5, 15])
 @pytest.mark.parametrize("arch", ["clock", "grid", "nature"])
-def test_on_the_cpu(isa: str, arch: str, horizon: int) -> None:
+def test_on_the_cpu(arch: str, horizon: int) -> None:
     model = ending_sometimes(arch, horizon)
     check_branches(FusedRolloutEngine(seed=SEED, threads=2), model, horizon, FLOAT32)
 

@@ -1,22 +1,11 @@
 """Cells of movements and steps of means: equal to the plain definitions for every instruction set."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
-from mbpo_fast import _core
 from mbpo_fast.ops import mean_steps, movement_cells, reference
 
-
-@pytest.fixture(params=["baseline", "avx2", "avx512"], autouse=True)
-def isa(request: pytest.FixtureRequest) -> Iterator[None]:
-    if request.param not in _core.isas():
-        pytest.skip(f"this machine has no {request.param}")
-    before = _core.isa()
-    _core.use_isa(request.param)
-    yield
-    _core.use_isa(before)
+pytestmark = pytest.mark.usefixtures("isa")
 
 
 def contexts(*shape: int) -> np.ndarray:

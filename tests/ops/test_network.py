@@ -1,6 +1,6 @@
 """Layer lists beside their NumPy spec, on every instruction set; no torch here, for the sanitizers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,15 +11,7 @@ from mbpo_fast.ops.network import PackedNetwork
 from mbpo_fast.ops.network_builder import FIELDS, KINDS, NONE, NetworkBuilder
 from mbpo_fast.ops.reference_network import run_network
 
-
-@pytest.fixture(scope="module", params=["baseline", "avx2", "avx512"], autouse=True)
-def isa(request: pytest.FixtureRequest) -> Iterator[str]:
-    if request.param not in _core.isas():
-        pytest.skip(f"this machine has no {request.param}")
-    before = _core.isa()
-    _core.use_isa(request.param)
-    yield request.param
-    _core.use_isa(before)
+pytestmark = pytest.mark.usefixtures("isa")
 
 
 @pytest.mark.parametrize("layers", NETWORKS, ids=lambda layers: layers.__name__)

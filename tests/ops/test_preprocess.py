@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mbpo_fast import _core
 from mbpo_fast.envs import atari as ale_atari
 from mbpo_fast.ops import look_up_gray, preprocess_frames, reference
 
@@ -13,15 +12,7 @@ MANY = 9
 """Frames enough for the widest registers: fewer are made with narrower ones."""
 
 
-@pytest.fixture(scope="module", params=["baseline", "avx2", "avx512"], autouse=True)
-def isa(request):
-    if request.param not in _core.isas():
-        pytest.skip(f"this machine has no {request.param}")
-    before = _core.isa()
-    _core.use_isa(request.param)
-    assert _core.isa() == request.param
-    yield request.param
-    _core.use_isa(before)
+pytestmark = pytest.mark.usefixtures("isa")
 
 
 def screens(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:

@@ -3,7 +3,6 @@
 That they say what torch says is shown in tests/models.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -43,14 +42,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module", params=["baseline", "avx2", "avx512"], autouse=True)
-def isa(request: pytest.FixtureRequest) -> Iterator[str]:
-    if request.param not in _core.isas():
-        pytest.skip(f"this machine has no {request.param}")
-    before = _core.isa()
-    _core.use_isa(request.param)
-    yield request.param
-    _core.use_isa(before)
+pytestmark = pytest.mark.usefixtures("isa")
 
 
 def starts(rows: int) -> np.ndarray:
