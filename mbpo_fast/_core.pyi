@@ -15,6 +15,7 @@ __all__: list[str] = [
     "Network",
     "SumTree",
     "ThreadPool",
+    "has_fast_bf16",
     "isa",
     "isas",
     "look_up_gray",
@@ -248,6 +249,7 @@ class Network:
     @property
     def multiplications(self) -> int: ...
 
+def has_fast_bf16() -> bool: ...
 def isa() -> str: ...
 def isas() -> list[str]: ...
 def look_up_gray(

@@ -11,9 +11,11 @@ ACTIONS = 3
 class Maker:
     """Builds layers with random weights."""
 
-    def __init__(self, seed: int, context: int = 5, frame: tuple[int, int] = (20, 28)) -> None:
+    def __init__(
+        self, seed: int, context: int = 5, frame: tuple[int, int] = (20, 28), *, bf16: bool = False
+    ) -> None:
         self.rng = np.random.default_rng(seed)
-        self.net = NetworkBuilder(context, frame, ACTIONS)
+        self.net = NetworkBuilder(context, frame, ACTIONS, bf16=bf16)
 
     def normal(self, *shape: int, scale: float = 1.0) -> np.ndarray:
         return self.rng.normal(0, scale, shape).astype(np.float32)

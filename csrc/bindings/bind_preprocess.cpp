@@ -51,6 +51,7 @@ void bind_preprocess(py::module_& module) {
   module.def("preprocess_frames", &preprocess, py::arg("frames"), py::arg("out"), py::arg("num_threads"));
   module.def("look_up_gray", &look_up, py::arg("screen"), py::arg("table"), py::arg("out"), py::arg("over"));
   module.def("isas", &isa_names);
+  module.def("has_fast_bf16", &has_fast_bf16);
   module.def("isa", [] { return kIsaNames[static_cast<int>(isa_in_use())]; });
   module.def("use_isa", &use_isa, py::arg("name"));
 }

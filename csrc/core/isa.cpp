@@ -32,6 +32,14 @@ Isa isa_in_use() {
   return current().load(std::memory_order_relaxed);
 }
 
+bool has_fast_bf16() {
+#ifdef MBPO_FAST_X86_KERNELS
+  return isa_in_use() == Isa::kAvx512 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_is("amd");
+#else
+  return false;
+#endif
+}
+
 void use_isa(const std::string& name) {
   std::string names;
   for (const Isa isa : supported_isas()) {

@@ -16,6 +16,10 @@ std::vector<Isa> supported_isas();
 // The strongest one that is supported, unless use_isa() chose another.
 Isa isa_in_use();
 
+// Whether the instruction set in use multiplies bfloat16 faster than float32. Intel's AVX-512 does not: it
+// takes twice as long for twice the products.
+bool has_fast_bf16();
+
 // Throws std::invalid_argument for a name that is unknown or not supported here.
 void use_isa(const std::string& name);
 

@@ -21,12 +21,16 @@ std::int64_t scratch_of(const Network& network, std::size_t index, std::int64_t 
 }  // namespace
 
 Forward::Forward(const Network& network, std::int64_t most_rows) : network_(network) {
-  std::int64_t floats = 0, scratch = 0, widest = 0, cells = 0;
+  std::int64_t floats = 0, scratch = 0, widest = 0, cells = 0, multiplied = 0;
   for (std::size_t i = 0; i < network.layers().size(); ++i) {
     const Register& own = network.registers()[i];
     start_.push_back(floats);
     scratch = std::max(scratch, scratch_of(network, i, most_rows));
     widest = std::max(widest, own.step);
+    if (network.is_bf16(i) && !network.is_winograd(i)) {
+      const std::int64_t in = place(network.layers()[i].input).size();
+      multiplied = std::max(multiplied, in * (network.is_batched(i) ? most_rows : 1));
+    }
     if (network.layers()[i].kind == LayerKind::kMeans)
       cells = std::max(cells, own.shape.height * own.shape.width);
     if (network.layers()[i].kind == LayerKind::kConstant) continue;
@@ -37,6 +41,7 @@ Forward::Forward(const Network& network, std::int64_t most_rows) : network_(netw
   cell_sums_.resize(static_cast<std::size_t>(2 * cells));
   scratch_.resize(static_cast<std::size_t>(scratch));
   scales_.resize(static_cast<std::size_t>(2 * whole_units(widest)));
+  bf16_.resize(static_cast<std::size_t>(multiplied));
 }
 
 const Register& Forward::place(std::int64_t reg) const {
@@ -189,14 +194,34 @@ void Forward::convolve(std::size_t index, const RowBlock& block, std::int64_t i)
   float* out = own(index, i);
   const float* weight = network_.packed(block.member)[index].weight.data();
   if (network_.is_winograd(index)) {
-    network_.kernels().winograd_sum({from + skipped, in.line(), in.step, in.step - skipped, weight, out,
-                                     to.line(), to.step, to.shape.height, to.shape.width, to.step, epilogue,
-                                     scratch_.data()});
+    winograd_sum(index, {from + skipped, in.line(), in.step, in.step - skipped, weight, out, to.line(),
+                         to.step, to.shape.height, to.shape.width, to.step, epilogue, scratch_.data()});
     return;
   }
-  network_.kernels().window_sum({from, layer.stride * in.line(), layer.stride * in.step, layer.kernel,
-                                 in.line(), layer.kernel * in.step, weight, out, to.line(), to.step,
-                                 to.shape.height, to.shape.width, to.step, epilogue});
+  window_sum(index,
+             {from, layer.stride * in.line(), layer.stride * in.step, layer.kernel, in.line(),
+              layer.kernel * in.step, weight, out, to.line(), to.step, to.shape.height, to.shape.width,
+              to.step, epilogue},
+             at(layer.input, i) - in.start(), in.size());
+}
+
+// A sum over the `count` numbers from `begin` on.
+void Forward::window_sum(std::size_t index, const WindowSum<float>& call, const float* begin,
+                         std::int64_t count) {
+  if (!network_.is_bf16(index)) return network_.kernels().window_sum(call);
+  network_.kernels().to_bf16(begin, count, bf16_.data());
+  network_.kernels().window_sum_bf16(
+      {bf16_.data() + (call.in - begin), call.in_line, call.in_step, call.window_lines, call.window_line,
+       call.run, network_.packed(member_)[index].weight_bf16.data(), call.out, call.out_line, call.out_step,
+       call.height, call.width, call.channels, call.epilogue});
+}
+
+void Forward::winograd_sum(std::size_t index, const WinogradSum<float>& call) {
+  if (!network_.is_bf16(index)) return network_.kernels().winograd_sum(call);
+  network_.kernels().winograd_sum_bf16({call.in, call.in_line, call.in_step, call.in_channels,
+                                        network_.packed(member_)[index].weight_bf16.data(), call.out,
+                                        call.out_line, call.out_step, call.height, call.width, call.channels,
+                                        call.epilogue, call.scratch});
 }
 
 // A 1x1 convolution over cells that are made for one line at a time, and stay in the nearest cache.
@@ -207,9 +232,11 @@ void Forward::stream(std::size_t index, const RowBlock& block, std::int64_t i, c
   Epilogue line = epilogue;
   for (std::int64_t y = 0; y < to.shape.height; ++y) {
     cells(static_cast<std::size_t>(layer.input), block, i, y, 1);
-    network_.kernels().window_sum({at(layer.input, i), in.line(), in.step, 1, in.line(), in.step, weight,
-                                   own(index, i) + y * to.line(), to.line(), to.step, 1, to.shape.width,
-                                   to.step, line});
+    const float* cells_of_line = at(layer.input, i);
+    window_sum(index,
+               {cells_of_line, in.line(), in.step, 1, in.line(), in.step, weight,
+                own(index, i) + y * to.line(), to.line(), to.step, 1, to.shape.width, to.step, line},
+               cells_of_line - in.start(), in.size());
     if (line.residual) line.residual += line.residual_line;
   }
 }
@@ -226,9 +253,11 @@ void Forward::linear(std::size_t index, const RowBlock& block, std::int64_t firs
       std::copy_n(film(index, block, first + i), 2 * to.step, by_row + 2 * i * to.step);
     epilogue.scale = by_row, epilogue.shift = by_row + to.step, epilogue.affine_step = 2 * to.step;
   }
-  network_.kernels().window_sum({at(layer.input, first), 0, in.size(), in.shape.height, in.line(),
-                                 in.shape.width * in.step, network_.packed(block.member)[index].weight.data(),
-                                 own(index, first), 0, to.size(), 1, count, to.step, epilogue});
+  window_sum(index,
+             {at(layer.input, first), 0, in.size(), in.shape.height, in.line(), in.shape.width * in.step,
+              network_.packed(block.member)[index].weight.data(), own(index, first), 0, to.size(), 1, count,
+              to.step, epilogue},
+             at(layer.input, first) - in.start(), count * in.size());
 }
 
 }  // namespace mbpo_fast

@@ -44,6 +44,8 @@ class Forward {
              std::int64_t count);
   void stream(std::size_t layer, const RowBlock& block, std::int64_t i, const Epilogue& epilogue);
   void convolve(std::size_t layer, const RowBlock& block, std::int64_t i);
+  void window_sum(std::size_t layer, const WindowSum<float>& call, const float* begin, std::int64_t count);
+  void winograd_sum(std::size_t layer, const WinogradSum<float>& call);
   void linear(std::size_t layer, const RowBlock& block, std::int64_t first, std::int64_t count);
   void normalise(std::size_t layer, const RowBlock& block, std::int64_t i);
   void concatenate(std::size_t layer, std::int64_t i);
@@ -59,6 +61,7 @@ class Forward {
   std::vector<std::int64_t> start_;  // of each register in memory_
   AlignedFloats memory_;             // borders and unused channels stay zero
   AlignedFloats scratch_, scales_;
+  AlignedVector<Bf16> bf16_;  // what the sum under way multiplies
   std::vector<std::int32_t> cell_sums_;
 };
 

@@ -10,8 +10,17 @@ namespace {
 
 constexpr RolloutKernels kKernelSet = {
     kTileUnits * kChannelUnit,
-    window_sum,
-    winograd_sum,
+    window_sum<float>,
+    winograd_sum<float>,
+#ifdef __AVX512BF16__
+    window_sum<Bf16>,
+    winograd_sum<Bf16>,
+    to_bf16,
+#else
+    nullptr,
+    nullptr,
+    nullptr,
+#endif
     cells,
     means,
     affine,

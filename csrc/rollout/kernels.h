@@ -7,6 +7,8 @@
 
 namespace mbpo_fast {
 
+using Bf16 = std::uint16_t;  // the upper half of a float32
+
 inline constexpr std::int64_t kChannelUnit = 16;  // channels come in multiples of this, but for small inputs
 constexpr std::int64_t whole_units(std::int64_t channels) {
   return (channels + kChannelUnit - 1) / kChannelUnit * kChannelUnit;
@@ -26,22 +28,26 @@ struct Epilogue {
   bool relu;
 };
 
+// Weights of bfloat16 lie in pairs of terms: [terms / 2, block, 2]. So `run`, steps and lines are even.
+
 // Sums over windows: pixel (y, x) reads `window_lines` lines of `run` floats from in + y * in_line + x *
 // in_step, `window_line` apart. A linear layer is one whose pixels are the rows of the batch.
+template <class Number>
 struct WindowSum {
-  const float* in;
+  const Number* in;
   std::int64_t in_line, in_step, window_lines, window_line, run;
-  const float* weight;  // blocks of output channels: [window_lines * run, block]
+  const Number* weight;  // blocks of output channels: [window_lines * run, block]
   float* out;
   std::int64_t out_line, out_step, height, width, channels;  // channels: a multiple of kChannelUnit
   Epilogue epilogue;
 };
 
 // A 3x3 convolution of stride 1 by Winograd's F(3x3, 3x3) (Lavin and Gray 2016): 25 products in place of 81.
+template <class Number>
 struct WinogradSum {
   const float* in;
   std::int64_t in_line, in_step, in_channels;  // in_channels a multiple of kChannelUnit
-  const float* weight;                         // blocks of output channels: [25, in_channels, block]
+  const Number* weight;                        // blocks of output channels: [25, in_channels, block]
   float* out;
   std::int64_t out_line, out_step, height, width, channels;
   Epilogue epilogue;
@@ -100,8 +106,12 @@ struct MaxPool {
 
 struct RolloutKernels {
   std::int64_t block;  // output channels of a kernel call: weights are packed for it
-  void (*window_sum)(const WindowSum& call);
-  void (*winograd_sum)(const WinogradSum& call);
+  void (*window_sum)(const WindowSum<float>& call);
+  void (*winograd_sum)(const WinogradSum<float>& call);
+  // The same by products of bfloat16, summed in float32; null where these are no faster.
+  void (*window_sum_bf16)(const WindowSum<Bf16>& call);
+  void (*winograd_sum_bf16)(const WinogradSum<Bf16>& call);
+  void (*to_bf16)(const float* from, std::int64_t count, Bf16* to);  // count: a multiple of kChannelUnit
   void (*cells)(const FrameCells& call);
   void (*means)(const FrameMeans& call);
   // out = in * scale + shift by channel, then the activation; lines of width * step floats.
@@ -124,6 +134,7 @@ struct RolloutKernels {
 extern const RolloutKernels kRolloutBaseline;
 extern const RolloutKernels kRolloutAvx2;
 extern const RolloutKernels kRolloutAvx512;
+extern const RolloutKernels kRolloutAvx512Bf16;
 
 const RolloutKernels& rollout_kernels(Isa isa);
 

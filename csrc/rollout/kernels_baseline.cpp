@@ -6,7 +6,7 @@ const RolloutKernels kRolloutBaseline = kKernelSet;
 
 const RolloutKernels& rollout_kernels([[maybe_unused]] Isa isa) {
 #ifdef MBPO_FAST_X86_KERNELS
-  if (isa == Isa::kAvx512) return kRolloutAvx512;
+  if (isa == Isa::kAvx512) return has_fast_bf16() ? kRolloutAvx512Bf16 : kRolloutAvx512;
   if (isa == Isa::kAvx2) return kRolloutAvx2;
 #endif
   return kRolloutBaseline;

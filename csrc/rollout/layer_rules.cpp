@@ -30,6 +30,10 @@ bool may_have_condition(LayerKind kind) {
   return kind == LayerKind::kConvolution || kind == LayerKind::kNorm;
 }
 
+bool is_sum(LayerKind kind) {
+  return kind == LayerKind::kConvolution || kind == LayerKind::kLinear;
+}
+
 bool may_add(LayerKind kind) {
   return kind == LayerKind::kConvolution || kind == LayerKind::kActivation;
 }
@@ -135,13 +139,14 @@ Shape shape_of_input(const char* op, const std::string& name, const Layer& layer
 }  // namespace
 
 Layer read_layer(const char* op, std::size_t index, const std::int64_t* f) {
-  const Layer layer{static_cast<LayerKind>(f[0]),  f[1], f[2],  f[3],  f[4], f[5], f[6], f[7],
-                    static_cast<Activation>(f[8]), f[9], f[10], f[11], f[12]};
+  const Layer layer{static_cast<LayerKind>(f[0]),  f[1], f[2],  f[3],  f[4],  f[5],      f[6], f[7],
+                    static_cast<Activation>(f[8]), f[9], f[10], f[11], f[12], f[13] == 1};
   const auto where = [&](const char* what) { return text("layer ", index, " with ", what); };
   MBPO_CHECK(f[0] >= 0 && f[0] < kLayerKinds, op, text(where("a kind from 0 to "), kLayerKinds - 1), f[0]);
   const auto activation = static_cast<std::int64_t>(layer.activation);
   MBPO_CHECK(activation == 0 || activation == 1, op, where("activation 0 (none) or 1 (relu)"), activation);
   MBPO_CHECK(activation == 0 || may_activate(layer.kind), op, where("no activation"), activation);
+  MBPO_CHECK(f[13] == 0 || (f[13] == 1 && is_sum(layer.kind)), op, where("bf16 0, or 1 for a sum"), f[13]);
   check_registers(op, index, layer);
   MBPO_CHECK(layer.film == kNone || may_have_film(layer.kind), op, where("no film"), layer.film);
   MBPO_CHECK(layer.channels >= 1 && layer.channels <= kMaxChannels, op, where("1 to 2**20 channels"),

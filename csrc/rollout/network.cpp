@@ -73,6 +73,13 @@ bool Network::is_winograd(std::size_t index) const {
   return in.step % kChannelUnit == 0 && std::min(out.height, out.width) >= kWinogradTile;
 }
 
+bool Network::is_bf16(std::size_t index) const {
+  const Layer& layer = layers_[index];
+  if (!layer.bf16 || !kernels_.window_sum_bf16) return false;
+  const bool is_large = layer.kind == LayerKind::kConvolution || is_batched(index);
+  return is_large && registers_[static_cast<std::size_t>(layer.input)].step % kChannelUnit == 0;
+}
+
 std::int64_t Network::stored_scales(std::size_t index) const {
   return std::max(whole_units(layers_[index].channels), registers_[index].step);
 }

@@ -26,6 +26,8 @@
 //   kExpectation  [channels * atoms] -> [channels]: mean of weight [atoms] under a softmax over the atoms,
 //                 option = atoms (Bellemare et al. 2017)
 //
+// `bf16` 1 allows kConvolution and kLinear products of bfloat16, summed in float32, where these are faster.
+//
 // Then, in this order, where the layer has them:
 //   `film`, tables [A, channels] of scales and of shifts by the row's action, y * (1 + scale) + shift (Perez
 //   et al. 2018; kConvolution, kLinear, kNorm); the same by the register `condition`, a vector of `channels`
@@ -74,8 +76,9 @@ struct Layer {
   Activation activation;
   std::int64_t weight, bias, film;  // offsets
   std::int64_t option;
+  bool bf16;
 };
-inline constexpr std::int64_t kLayerFields = 13;
+inline constexpr std::int64_t kLayerFields = 14;
 
 struct Shape {
   std::int64_t height, width, channels;
@@ -105,6 +108,7 @@ struct RolloutKernels;
 // Weights as the kernels read them.
 struct PackedLayer {
   AlignedFloats weight, bias, film;
+  AlignedVector<std::uint16_t> weight_bf16;  // in place of `weight`
 };
 
 // E networks of one architecture. Immutable, so safe to share between threads.
@@ -131,6 +135,8 @@ class Network {
   }
   const RolloutKernels& kernels() const { return kernels_; }
   bool is_winograd(std::size_t layer) const;
+  // A sum by products of bfloat16.
+  bool is_bf16(std::size_t layer) const;
   // Cells of frames that only a 1x1 convolution reads: they are made line by line, as it asks for them.
   bool is_streamed(std::size_t layer) const { return streamed_[layer]; }
   // Floats from a layer's packed scales to its shifts.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 
 #include "rollout/kernels.h"
 
@@ -83,6 +84,27 @@ AlignedFloats pack_winograd(const Terms& in, std::int64_t out, std::int64_t bloc
   });
 }
 
+// The nearest bfloat16, ties to even.
+Bf16 to_bf16(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  return static_cast<Bf16>((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
+}
+
+// Blocks of [terms, wide] numbers to blocks of [terms / 2, wide, 2] of bfloat16.
+AlignedVector<Bf16> pair_terms(const AlignedFloats& blocks, std::int64_t out, std::int64_t wide) {
+  const std::int64_t stored = whole_units(out), terms = static_cast<std::int64_t>(blocks.size()) / stored;
+  AlignedVector<Bf16> pairs(blocks.size());
+  for (std::int64_t first = 0; first < stored; first += wide) {
+    const std::int64_t width = std::min(wide, stored - first);
+    const float* from = blocks.data() + first * terms;
+    Bf16* to = pairs.data() + first * terms;
+    for (std::int64_t t = 0; t < terms; ++t, from += width) {
+      for (std::int64_t o = 0; o < width; ++o) to[(t / 2 * width + o) * 2 + t % 2] = to_bf16(from[o]);
+    }
+  }
+  return pairs;
+}
+
 // A map in its register's layout: readers find it where a layer would have written it.
 AlignedFloats pack_map(const Register& own, const float* weights) {
   AlignedFloats packed = zeros(own.size());
@@ -103,11 +125,11 @@ PackedLayer pack_layer(const Network& network, std::size_t index, const float* w
   switch (layer.kind) {
     case LayerKind::kFrames:
     case LayerKind::kClamp:
-      return {{own, own + 2}, {}, {}};
+      return {{own, own + 2}, {}, {}, {}};
     case LayerKind::kConstant:
-      return {pack_map(network.registers()[index], own), {}, {}};
+      return {pack_map(network.registers()[index], own), {}, {}, {}};
     case LayerKind::kExpectation:
-      return {{own, own + layer.option}, {}, {}};
+      return {{own, own + layer.option}, {}, {}, {}};
     case LayerKind::kMeans:
     case LayerKind::kActivation:
     case LayerKind::kConcat:
@@ -124,7 +146,7 @@ PackedLayer pack_layer(const Network& network, std::size_t index, const float* w
   if (layer.kind == LayerKind::kNorm) {
     AlignedFloats gain(own, own + out), bias(weights + layer.bias, weights + layer.bias + out);
     gain.resize(static_cast<std::size_t>(stored)), bias.resize(static_cast<std::size_t>(stored));
-    return {std::move(gain), std::move(bias), std::move(films)};
+    return {std::move(gain), std::move(bias), std::move(films), {}};
   }
   const Register& in = network.registers()[static_cast<std::size_t>(layer.input)];
   const bool is_linear = layer.kind == LayerKind::kLinear;
@@ -132,7 +154,9 @@ PackedLayer pack_layer(const Network& network, std::size_t index, const float* w
   const Terms terms{is_linear ? in.shape.height : layer.kernel, is_linear ? in.shape.width : layer.kernel,
                     first, in.shape.channels - first, in.step};
   const auto pack = network.is_winograd(index) ? pack_winograd : pack_windows;
-  return {pack(terms, out, network.kernels().block, own), {}, std::move(films)};
+  AlignedFloats blocks = pack(terms, out, network.kernels().block, own);
+  if (!network.is_bf16(index)) return {std::move(blocks), {}, std::move(films), {}};
+  return {{}, {}, std::move(films), pair_terms(blocks, out, network.kernels().block)};
 }
 
 }  // namespace mbpo_fast

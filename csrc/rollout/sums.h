@@ -11,18 +11,20 @@ template <int kUnits>
 inline constexpr int kVectors = static_cast<int>(kUnits * kChannelUnit / kLanes);
 
 // sums[p][v] += over `run` k: in[p * step + k] * weight[k][v]
-template <int kPixels, int kV>
-inline __attribute__((always_inline)) void accumulate(const float* in, std::int64_t step, std::int64_t run,
-                                                      const float* weight, Vector (&sums)[kPixels][kV]) {
-  for (std::int64_t k = 0; k < run; ++k, weight += kV * kLanes) {
-    Vector w[kV];
+template <int kPixels, int kV, class Number>
+inline __attribute__((always_inline)) void accumulate(const Number* in, std::int64_t step, std::int64_t run,
+                                                      const Number* weight, Vector (&sums)[kPixels][kV]) {
+  using Product = Products<Number>;
+  constexpr std::int64_t kDepth = Product::kDepth;
+  for (std::int64_t k = 0; k < run; k += kDepth, weight += kV * kLanes * kDepth) {
+    typename Product::Terms w[kV];
 #pragma GCC unroll 16
-    for (int v = 0; v < kV; ++v) w[v] = load(weight + v * kLanes);
+    for (int v = 0; v < kV; ++v) w[v] = Product::load_weights(weight + v * kLanes * kDepth);
 #pragma GCC unroll 16
     for (int p = 0; p < kPixels; ++p) {
-      const Vector x = splat(in[p * step + k]);
+      const typename Product::Terms x = Product::splat_inputs(in + p * step + k);
 #pragma GCC unroll 16
-      for (int v = 0; v < kV; ++v) sums[p][v] += x * w[v];
+      for (int v = 0; v < kV; ++v) sums[p][v] = Product::add(sums[p][v], x, w[v]);
     }
   }
 }
@@ -37,12 +39,12 @@ inline void finish(const Epilogue& epilogue, Vector sum, std::int64_t affine, st
   store(out + offset, value);
 }
 
-template <int kPixels, int kUnits>
-void window_tile(const WindowSum& call, std::int64_t y, std::int64_t x, std::int64_t channel,
-                 const float* weight) {
+template <int kPixels, int kUnits, class Number>
+void window_tile(const WindowSum<Number>& call, std::int64_t y, std::int64_t x, std::int64_t channel,
+                 const Number* weight) {
   constexpr int kV = kVectors<kUnits>;
   Vector sums[kPixels][kV] = {};
-  const float* in = call.in + y * call.in_line + x * call.in_step;
+  const Number* in = call.in + y * call.in_line + x * call.in_step;
   for (std::int64_t line = 0; line < call.window_lines; ++line) {
     accumulate<kPixels, kV>(in + line * call.window_line, call.in_step, call.run, weight, sums);
     weight += call.run * kV * kLanes;
@@ -60,9 +62,9 @@ void window_tile(const WindowSum& call, std::int64_t y, std::int64_t x, std::int
   }
 }
 
-template <int kUnits, int kPixels = kTilePixels>
-inline void window_tile_of(std::int64_t pixels, const WindowSum& call, std::int64_t y, std::int64_t x,
-                           std::int64_t channel, const float* weight) {
+template <int kUnits, int kPixels = kTilePixels, class Number>
+inline void window_tile_of(std::int64_t pixels, const WindowSum<Number>& call, std::int64_t y, std::int64_t x,
+                           std::int64_t channel, const Number* weight) {
   if constexpr (kPixels > 1) {
     if (pixels < kPixels) return window_tile_of<kUnits, kPixels - 1>(pixels, call, y, x, channel, weight);
   }
@@ -70,8 +72,8 @@ inline void window_tile_of(std::int64_t pixels, const WindowSum& call, std::int6
 }
 
 // Blocks of equal weights stay near while all pixels pass; a line is cut into nearly equal tiles.
-template <int kUnits>
-void window_block(const WindowSum& call, std::int64_t channel, const float* weight) {
+template <int kUnits, class Number>
+void window_block(const WindowSum<Number>& call, std::int64_t channel, const Number* weight) {
   const std::int64_t tiles = (call.width + kTilePixels - 1) / kTilePixels;
   for (std::int64_t y = 0; y < call.height; ++y) {
     for (std::int64_t tile = 0; tile < tiles; ++tile) {
@@ -82,8 +84,8 @@ void window_block(const WindowSum& call, std::int64_t channel, const float* weig
 }
 
 // kBlock(units-constant, channel, weight) for each block of output channels; the last one may be narrower.
-template <class Block>
-inline void for_each_block(std::int64_t channels, const float* weight, std::int64_t terms, Block block) {
+template <class Number, class Block>
+inline void for_each_block(std::int64_t channels, const Number* weight, std::int64_t terms, Block block) {
   std::int64_t channel = 0;
   for (; channel + kTileUnits * kChannelUnit <= channels; channel += kTileUnits * kChannelUnit) {
     block.template operator()<kTileUnits>(channel, weight + channel * terms);
@@ -91,12 +93,19 @@ inline void for_each_block(std::int64_t channels, const float* weight, std::int6
   if (channel < channels) block.template operator()<1>(channel, weight + channel * terms);
 }
 
-void window_sum(const WindowSum& call) {
-  const auto block = [&call]<int kUnits>(std::int64_t channel, const float* weight) {
+template <class Number>
+void window_sum(const WindowSum<Number>& call) {
+  const auto block = [&call]<int kUnits>(std::int64_t channel, const Number* weight) {
     window_block<kUnits>(call, channel, weight);
   };
   for_each_block(call.channels, call.weight, call.window_lines * call.run, block);
 }
+
+#ifdef __AVX512BF16__
+void to_bf16(const float* from, std::int64_t count, Bf16* to) {
+  for (std::int64_t i = 0; i < count; i += kLanes) Products<Bf16>::store(to + i, load(from + i));
+}
+#endif
 
 }  // namespace
 }  // namespace mbpo_fast

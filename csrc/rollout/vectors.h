@@ -7,6 +7,12 @@
 
 #include <cstdint>
 
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
+
+#include "rollout/kernels.h"
+
 namespace mbpo_fast {
 namespace {
 
@@ -36,6 +42,46 @@ inline void store(float* to, Vector value) {
 inline Vector splat(float value) {
   return value - Vector{};
 }
+
+// Products of `kDepth` neighbouring terms at a time, summed in float32.
+template <class Number>
+struct Products;
+
+template <>
+struct Products<float> {
+  static constexpr std::int64_t kDepth = 1;
+  using Terms = Vector;
+  static Terms load_weights(const float* from) { return load(from); }
+  static Terms splat_inputs(const float* from) { return splat(*from); }
+  static Vector add(Vector sum, Terms x, Terms w) { return sum + x * w; }
+  static void store(float* to, Vector value) { mbpo_fast::store(to, value); }
+};
+
+#ifdef __AVX512BF16__
+template <>
+struct Products<Bf16> {
+  static constexpr std::int64_t kDepth = 2;
+  using Terms = __m512bh;
+  static Terms load_weights(const Bf16* from) {
+    Terms pairs;
+    __builtin_memcpy(&pairs, from, sizeof pairs);
+    return pairs;
+  }
+  static Terms splat_inputs(const Bf16* from) {
+    std::int32_t pair;
+    __builtin_memcpy(&pair, from, sizeof pair);
+    const __m512i pairs = _mm512_set1_epi32(pair);
+    Terms terms;
+    __builtin_memcpy(&terms, &pairs, sizeof terms);
+    return terms;
+  }
+  static Vector add(Vector sum, Terms x, Terms w) { return _mm512_dpbf16_ps(sum, x, w); }
+  static void store(Bf16* to, Vector value) {
+    const __m256bh rounded = _mm512_cvtneps_pbh(value);
+    __builtin_memcpy(to, &rounded, sizeof rounded);
+  }
+};
+#endif
 
 inline Vector at_least(Vector value, Vector bound) {
   return value > bound ? value : bound;

@@ -28,7 +28,8 @@ inline void from_points(const Vector (&m)[5], Vector (&y)[3]) {
 
 // The patch whose first pixel is `in`, for all input channels: points[25][kWinogradGroup][in_channels],
 // with the gaps of winograd_plane().
-inline void transform_patch(const WinogradSum& call, const float* in, float* points) {
+template <class Number>
+inline void transform_patch(const WinogradSum<Number>& call, const float* in, Number* points) {
   const std::int64_t plane = winograd_plane(call.in_channels);
   for (std::int64_t c = 0; c < call.in_channels; c += kLanes) {
     Vector rows[5][5];
@@ -41,13 +42,13 @@ inline void transform_patch(const WinogradSum& call, const float* in, float* poi
       const Vector column[5] = {rows[0][x], rows[1][x], rows[2][x], rows[3][x], rows[4][x]};
       Vector out[5];
       to_points(column, out);
-      for (int y = 0; y < 5; ++y) store(points + (5 * y + x) * plane + c, out[y]);
+      for (int y = 0; y < 5; ++y) Products<Number>::store(points + (5 * y + x) * plane + c, out[y]);
     }
   }
 }
 
-template <int kPixels, int kUnits>
-void product_tile(const WinogradSum& call, const float* points, const float* weight, float* out) {
+template <int kPixels, int kUnits, class Number>
+void product_tile(const WinogradSum<Number>& call, const Number* points, const Number* weight, float* out) {
   constexpr int kV = kVectors<kUnits>;
   Vector sums[kPixels][kV] = {};
   accumulate<kPixels, kV>(points, call.in_channels, call.in_channels, weight, sums);
@@ -58,9 +59,9 @@ void product_tile(const WinogradSum& call, const float* points, const float* wei
   }
 }
 
-template <int kUnits, int kPixels = kTilePixels>
-inline void product_tile_of(std::int64_t pixels, const WinogradSum& call, const float* points,
-                            const float* weight, float* out) {
+template <int kUnits, int kPixels = kTilePixels, class Number>
+inline void product_tile_of(std::int64_t pixels, const WinogradSum<Number>& call, const Number* points,
+                            const Number* weight, float* out) {
   if constexpr (kPixels > 1) {
     if (pixels < kPixels) return product_tile_of<kUnits, kPixels - 1>(pixels, call, points, weight, out);
   }
@@ -68,9 +69,9 @@ inline void product_tile_of(std::int64_t pixels, const WinogradSum& call, const 
 }
 
 // The products of a group's `count` tiles at one point, in nearly equal parts.
-template <int kUnits>
-inline void products(const WinogradSum& call, std::int64_t count, const float* points, const float* weight,
-                     float* out) {
+template <int kUnits, class Number>
+inline void products(const WinogradSum<Number>& call, std::int64_t count, const Number* points,
+                     const Number* weight, float* out) {
   const std::int64_t parts = (count + kTilePixels - 1) / kTilePixels;
   for (std::int64_t part = 0; part < parts; ++part) {
     const std::int64_t first = count * part / parts, end = count * (part + 1) / parts;
@@ -83,14 +84,16 @@ struct Tile {
   std::int64_t y, x;
 };
 
-inline Tile tile_at(const WinogradSum& call, std::int64_t index) {
+template <class Number>
+inline Tile tile_at(const WinogradSum<Number>& call, std::int64_t index) {
   const std::int64_t columns = (call.width + kWinogradTile - 1) / kWinogradTile;
   return {index / columns * kWinogradTile, index % columns * kWinogradTile};
 }
 
 // One tile's products back to 3x3 outputs; products [25][kWinogradGroup][kUnits * kChannelUnit].
-template <int kUnits>
-inline void write_tile(const WinogradSum& call, Tile tile, std::int64_t channel, const float* products) {
+template <int kUnits, class Number>
+inline void write_tile(const WinogradSum<Number>& call, Tile tile, std::int64_t channel,
+                       const float* products) {
   constexpr std::int64_t plane = winograd_plane(kUnits * kChannelUnit);
   const Epilogue& epilogue = call.epilogue;
   const std::int64_t height = at_most(call.height - tile.y, kWinogradTile);
@@ -121,11 +124,13 @@ inline void write_tile(const WinogradSum& call, Tile tile, std::int64_t channel,
   }
 }
 
-void winograd_sum(const WinogradSum& call) {
+// Scratch memory: a point's patches of all input channels, then its sums.
+template <class Number>
+void winograd_sum(const WinogradSum<Number>& call) {
   const std::int64_t tiles = ((call.height + kWinogradTile - 1) / kWinogradTile) *
                              ((call.width + kWinogradTile - 1) / kWinogradTile);
-  float* const points = call.scratch;
-  float* const sums = points + kWinogradPoints * winograd_plane(call.in_channels);
+  float* const sums = call.scratch;
+  auto* const points = reinterpret_cast<Number*>(sums + kWinogradPoints * winograd_plane(2 * kChannelUnit));
   const std::int64_t groups = (tiles + kWinogradGroup - 1) / kWinogradGroup;
   for (std::int64_t group = 0; group < groups; ++group) {
     const std::int64_t first = tiles * group / groups, count = tiles * (group + 1) / groups - first;
@@ -134,7 +139,7 @@ void winograd_sum(const WinogradSum& call) {
       transform_patch(call, call.in + tile.y * call.in_line + tile.x * call.in_step,
                       points + t * call.in_channels);
     }
-    const auto block = [&]<int kUnits>(std::int64_t channel, const float* weight) {
+    const auto block = [&]<int kUnits>(std::int64_t channel, const Number* weight) {
       for (std::int64_t f = 0; f < kWinogradPoints; ++f) {
         products<kUnits>(call, count, points + f * winograd_plane(call.in_channels),
                          weight + f * call.in_channels * kUnits * kChannelUnit,

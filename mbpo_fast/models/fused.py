@@ -25,7 +25,10 @@ class RingBuffer(Protocol):
 
 
 class FusedRolloutEngine:
-    """`RolloutEngine` on the core: the same draws, float32 arithmetic whatever the networks train in."""
+    """`RolloutEngine` on the core, with the same draws.
+
+    Networks in bfloat16 are multiplied so where the processor is fast at it, all others in float32.
+    """
 
     backend = "cpu"
 
@@ -42,7 +45,8 @@ class FusedRolloutEngine:
         self.uncertainty = uncertainty or UncertaintyConfig()
         self.steps = 0
         self.metrics: dict[str, float] = {}
-        self.description = f"fused on the CPU ({_core.isa()}, threads: {threads})"
+        instructions = _core.isa() + ", bfloat16" * _core.has_fast_bf16()
+        self.description = f"fused on the CPU ({instructions}, threads: {threads})"
         self._pool = _core.ThreadPool(threads)
         self._networks: RolloutNetworks[PackedNetwork] = RolloutNetworks(_as_it_is, _as_it_is)
 

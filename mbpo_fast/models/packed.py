@@ -49,11 +49,12 @@ class RolloutNetworks(Generic[Loaded]):
         shape, actions = (height, width), policy.num_actions
         world = self._world.get(
             model.members,
-            (shape, context, actions, model.members),
-            lambda: pack_world(model.members, shape, context=context, num_actions=actions),
+            (shape, context, actions, model.members, model.bf16),
+            lambda: pack_world(model.members, shape, context=context, num_actions=actions, bf16=model.bf16),
         )
         network = policy.network
-        return self._policy.get(network, (shape, network), lambda: pack_policy(network, shape)), world
+        key = (shape, network, getattr(network, "bf16", False))
+        return self._policy.get(network, key, lambda: pack_policy(network, shape)), world
 
 
 class _Unchanged(Generic[Loaded]):

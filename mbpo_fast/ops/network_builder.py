@@ -14,7 +14,7 @@ KINDS = (
 """As `LayerKind` in csrc/rollout/network.h, which says what each of them computes."""
 FIELDS = (
     *("kind", "input", "other", "condition", "channels", "kernel", "stride", "padding"),
-    *("activation", "weight", "bias", "film", "option"),
+    *("activation", "weight", "bias", "film", "option", "bf16"),
 )
 """Columns of a layer table; `weight`, `bias` and `film` are offsets into a member's weights, -1 for none."""
 POOLS = ("mean", "max", "logmeanexp", "magnitude")
@@ -34,11 +34,15 @@ class NetworkBuilder:
     """The layers and weights of one network; each method adds a layer and returns its register.
 
     `context` frames [h, w] a row and one of `actions` actions are the input. Weights come in torch's layouts.
+    `bf16` allows products of bfloat16, summed in float32, in all sums but those that are `exact`.
     ValueError, "[rollout] expected ..., got ...", where an array does not fit.
     """
 
-    def __init__(self, context: int, frame_shape: tuple[int, int], actions: int) -> None:
+    def __init__(
+        self, context: int, frame_shape: tuple[int, int], actions: int, *, bf16: bool = False
+    ) -> None:
         self.context, self.frame_shape, self.actions = context, frame_shape, actions
+        self.bf16 = bf16
         self.shapes: list[tuple[int, int, int]] = []
         self._layers: list[list[int]] = []
         self._weights: list[Floats] = []
@@ -86,6 +90,7 @@ class NetworkBuilder:
         add: int = NONE,
         relu: bool = False,
         first: int = 0,
+        exact: bool = False,
     ) -> int:
         """Weight [O, I, k, k] and bias [O]; then film, condition, the register `add`, the activation.
 
@@ -111,6 +116,7 @@ class NetworkBuilder:
             bias=self._store(bias, "bias", (out,)),
             film=self._film(film, out),
             option=first,
+            bf16=int(self.bf16 and not exact),
         )
 
     def transposed_convolution(
@@ -138,7 +144,14 @@ class NetworkBuilder:
         return y if cells or stride == 1 else self.depth_to_space(y, stride)
 
     def linear(
-        self, x: int, weight: Floats, bias: Floats, *, film: Film | None = None, relu: bool = False
+        self,
+        x: int,
+        weight: Floats,
+        bias: Floats,
+        *,
+        film: Film | None = None,
+        relu: bool = False,
+        exact: bool = False,
     ) -> int:
         """Weight [O, I] on the map flattened as torch does, channel by channel; bias [O]."""
         height, width, channels = self.shape(x)
@@ -158,6 +171,7 @@ class NetworkBuilder:
             weight=weights,
             bias=self._store(bias, "bias", (out,)),
             film=self._film(film, out),
+            bf16=int(self.bf16 and not exact),
         )
 
     def norm(
@@ -240,7 +254,7 @@ class NetworkBuilder:
         return self._add("expectation", (1, 1, out), input=x, option=count, weight=weights)
 
     def table(self) -> npt.NDArray[np.int64]:
-        """The layers: int64 [layers, 13], see FIELDS."""
+        """The layers: int64 [layers, 14], see FIELDS."""
         return np.array(self._layers, np.int64).reshape(-1, len(FIELDS))
 
     def weights(self) -> Floats:

@@ -83,6 +83,8 @@ BAD_TABLES = [
     ({"stride": 0}, r"stride >= 1"),
     ({"option": 8}, r"skips a multiple of 16 below 32 channels, got 8"),
     ({"option": 32}, r"skips a multiple of 16 below 32 channels, got 32"),
+    ({"bf16": 2}, r"layer 1 with bf16 0, or 1 for a sum, got 2"),
+    ({"kind": "norm", "channels": 32, "bf16": 1}, r"bf16 0, or 1 for a sum, got 1"),
     ({"padding": -1}, r"0 <= padding <= kernel, got 3, 1, -1"),
     ({"padding": 4}, r"0 <= padding <= kernel, got 3, 1, 4"),
     ({"activation": 2}, r"activation 0 \(none\) or 1 \(relu\), got 2"),

@@ -47,7 +47,7 @@ def _pack_looks(net: ClockNet, builder: NetworkBuilder, past: int) -> int:
     coarse = array_of(net.memory.weight) * np.float32(COARSE_SCALE)
     place = builder.constant(array_of(net.place)[0], cell=CELL)
     zeros = np.zeros(len(coarse), np.float32)
-    remembered = builder.convolution(past, coarse, zeros, add=place)
+    remembered = builder.convolution(past, coarse, zeros, add=place, exact=True)
     weight, bias = weights_of(net.stem)
     return builder.convolution(cells, over_cells(weight, CELL), bias, add=remembered)
 

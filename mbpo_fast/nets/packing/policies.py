@@ -18,6 +18,7 @@ from mbpo_fast.ops.network_builder import NetworkBuilder
 def pack_policy(net: nn.Module, frame_shape: tuple[int, int]) -> PackedNetwork:
     """A policy's network: one output [B, 1, 1, A], values of the actions or, if it samples, their logits.
 
+    In bfloat16, but for the head, where the network itself is.
     ValueError where the network, or a weight's type, is not supported.
     """
     if not isinstance(net, QNetwork | PolicyNetwork | ActorCritic):
@@ -27,12 +28,12 @@ def pack_policy(net: nn.Module, frame_shape: tuple[int, int]) -> PackedNetwork:
     first = next(module for module in net.encoder.modules() if isinstance(module, nn.Conv2d))
     head = {QNetwork: "advantage", PolicyNetwork: "logits", ActorCritic: "policy"}[type(net)]
     actions = getattr(net, head).out_features // (net.atoms if isinstance(net, QNetwork) else 1)
-    builder = NetworkBuilder(first.in_channels, frame_shape, actions)
+    builder = NetworkBuilder(first.in_channels, frame_shape, actions, bf16=net.bf16)
     x = _pack_encoder(net.encoder, builder)
     if isinstance(net, QNetwork):
         return PackedNetwork([builder], [_pack_values(net, builder, x)])
     hidden = builder.linear(x, *weights_of(net.hidden), relu=True)
-    return PackedNetwork([builder], [builder.linear(hidden, *weights_of(getattr(net, head)))])
+    return PackedNetwork([builder], [builder.linear(hidden, *weights_of(getattr(net, head)), exact=True)])
 
 
 def samples_actions(net: nn.Module) -> bool:
@@ -78,8 +79,8 @@ def _pack_values(net: QNetwork, builder: NetworkBuilder, x: int) -> int:
     weight, bias = _head(net)
     if net.atoms > 1 and net.support is None:
         # The mean of the quantiles is a linear layer too.
-        return builder.linear(x, weight.mean(axis=1), bias.mean(axis=1))
-    outputs = builder.linear(x, weight.reshape(-1, weight.shape[2]), bias.ravel())
+        return builder.linear(x, weight.mean(axis=1), bias.mean(axis=1), exact=True)
+    outputs = builder.linear(x, weight.reshape(-1, weight.shape[2]), bias.ravel(), exact=True)
     return outputs if net.support is None else builder.expectation(outputs, array_of(net.support))
 
 

@@ -16,9 +16,16 @@ from mbpo_fast.ops.network_builder import Film, NetworkBuilder
 
 
 def pack_world(
-    members: Iterable[nn.Module], frame_shape: tuple[int, int], *, context: int, num_actions: int
+    members: Iterable[nn.Module],
+    frame_shape: tuple[int, int],
+    *,
+    context: int,
+    num_actions: int,
+    bf16: bool = False,
 ) -> PackedNetwork:
     """An ensemble's networks: the map of changes, then the logits of reward and end [B, 1, 1, 4].
+
+    `bf16`: products of bfloat16 where the processor has fast ones.
 
     ValueError where a network is not supported, or the members differ in more than their weights.
     """
@@ -28,7 +35,7 @@ def pack_world(
         if pack is None:
             names = ", ".join(kind.__name__ for kind in _WORLD_NETWORKS)
             raise ValueError(f"[rollout] expected a world model of {names}, got {type(net).__name__}")
-        builder = NetworkBuilder(context, frame_shape, num_actions)
+        builder = NetworkBuilder(context, frame_shape, num_actions, bf16=bf16)
         outputs = list(pack(net, builder))
         builders.append(builder)
     return PackedNetwork(builders, outputs)
