@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mbpo_fast.agents.acting import mixed_with_random
 from mbpo_fast.agents.ddqn.config import DDQNConfig
+from mbpo_fast.agents.ddqn.frozen_target import FrozenTarget, pays
 from mbpo_fast.agents.ddqn.losses import value_loss
 from mbpo_fast.agents.ddqn.resets import shrink_and_perturb
 from mbpo_fast.agents.ddqn.schedules import gamma_at, n_step_at, resets_done
@@ -43,6 +44,8 @@ class DDQN(Learner):
         self.stack_size = stack_size
         self.online = self._network(seed)
         self.target = self._network(seed).requires_grad_(False)
+        core_is_faster = pays(config, self.target, self.device)
+        self._frozen_target = FrozenTarget(self.target, frame_shape) if core_is_faster else None
         self.value_loss = value_loss(config, self.online.support, self.device)
         self.self_prediction = self._self_prediction(seed) if config.spr_steps else None
         predictor = list(self.self_prediction.parameters()) if self.self_prediction else []
@@ -169,9 +172,13 @@ class DDQN(Learner):
     @torch.no_grad()
     def _td_target(self, next_obs: Tensor, reward: Tensor, discount: Tensor) -> Tensor:
         """Reward + discount * Q_target(next, argmax Q_online(next)), van Hasselt et al. eq. 4: [B, Z]."""
-        prepared = self.target.encoder.prepare(next_obs)
-        following = self.target.outputs_of_prepared(prepared)
-        chooser = self.online.outputs_of_prepared(prepared) if self.config.double else following
+        if self._frozen_target is not None:
+            following = self._frozen_target(next_obs)[:, :, None]
+            chooser = self.online.outputs(next_obs) if self.config.double else following
+        else:
+            prepared = self.target.encoder.prepare(next_obs)
+            following = self.target.outputs_of_prepared(prepared)
+            chooser = self.online.outputs_of_prepared(prepared) if self.config.double else following
         best = self.online.expectation(chooser).argmax(dim=1)
         return self.value_loss.target(_of_action(following, best), reward, discount)
 
