@@ -15,8 +15,9 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 
 
-@pytest.fixture(scope="module")
-def tool() -> ModuleType:
+@pytest.fixture
+def tool(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
     spec = importlib.util.spec_from_file_location("docs_pages", ROOT / "tools" / "docs_pages.py")
     assert spec is not None
     assert spec.loader is not None
@@ -45,7 +46,8 @@ def test_the_check_names_a_page_that_is_out_of_date(
     monkeypatch.setattr(tool, "ROOT", tmp_path)
     monkeypatch.setattr(tool, "DOCS", tmp_path / "docs")
     (tmp_path / "docs").mkdir()
-    names = ("quickstart", "engines", "baselines")
+    (tmp_path / "docs/images").mkdir()
+    names = ("quickstart", "engines", "ablation", "baselines")
     tables = "".join(f"<!-- table: {name} -->\n<!-- end -->\n" for name in names)
     (tmp_path / "docs/results.md").write_text(tables)
     (tmp_path / "docs/algorithms").mkdir()

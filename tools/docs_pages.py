@@ -1,7 +1,7 @@
 """Writes the parts of the documentation that come from the code: `python tools/docs_pages.py [--check]`.
 
-`docs/settings.md` comes from the schema and the presets, the tables of `docs/results.md` and the one of the
-switches of DDQN from the JSON files under `results`. With `--check` nothing is written, and the exit code is
+`docs/settings.md` comes from the schema and the presets, the tables of `docs/results.md`, the one of the
+switches of DDQN and the curves with and without a model from the JSON files under `results`. With `--check` nothing is written, and the exit code is
 1 when a page is out of date.
 """
 
@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+
+import ablation
 
 from mbpo_fast.config import SchemaRow, config_schema_rows, preset_names
 from mbpo_fast.config.fields import settings_class
@@ -183,6 +185,7 @@ def results_page(text: str) -> str:
     )
     text = _with_table(text, "quickstart", quickstart, quickstart_rows())
     text = _with_table(text, "engines", engines, engine_rows())
+    text = _with_table(text, "ablation", ablation.HEADER, ablation.rows(RESULTS / "ablation"))
     return _with_table(text, "baselines", baselines, baseline_rows())
 
 
@@ -216,6 +219,7 @@ def pages() -> dict[Path, str]:
         DOCS / "settings.md": settings_page(),
         results: results_page(results.read_text(encoding="utf-8")),
         ddqn: switches_page(ddqn.read_text(encoding="utf-8")),
+        DOCS / "images" / "ablation.svg": ablation.curves_svg(RESULTS / "ablation"),
     }
 
 

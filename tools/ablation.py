@@ -1,0 +1,91 @@
+"""What the model adds: the table and the curves of docs/results.md, from the files under `results/ablation`."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from mbpo_fast.training.reports.lines import Chart, Series, chart_svg
+from mbpo_fast.training.reports.statistics import bootstrap_interval, mean_curve
+
+ARMS = {
+    "control": "no model",
+    "paper": "paper's mixing",
+    "tuned": "quick start",
+    "oracle": "perfect model",
+}
+"""Folders under `results/ablation`, a file for each seed, and what the pages call them."""
+HEADER = "| arm | seed | synthetic rows | while training, at 8,000, 16,000 and 24,000 | frozen policy |"
+STYLE = """\
+<style>
+text { font: 11.5px system-ui, sans-serif; fill: #5d6879 } .y { text-anchor: end } .x { text-anchor: middle }
+.grid { stroke: #d5dae2 } polyline { fill: none; stroke-width: 1.8 } .faint { stroke-width: 1; opacity: .45 }
+.band { opacity: .14 } .tip { fill: none } .end { font-weight: 600 }
+.c1 { stroke: #1a6fb5 } .c2 { stroke: #cf5c12 } .c3 { stroke: #1d8a6b } .c4 { stroke: #a6468f }
+.f1, .t1 { fill: #1a6fb5 } .f2, .t2 { fill: #cf5c12 } .f3, .t3 { fill: #1d8a6b } .f4, .t4 { fill: #a6468f }
+</style>"""
+
+
+def rows(results: Path) -> list[str]:
+    """A row of a table for each run, and under each arm its mean over the seeds."""
+    table = []
+    for folder, name in ARMS.items():
+        runs = _runs(results, folder)
+        table += [_row(name, run) for run in runs]
+        if len(runs) > 1:
+            means = [run["evaluation"]["mean"] for run in runs]
+            low, high = bootstrap_interval(means) or (means[0], means[0])
+            curves = ", ".join(f"{fmean(_at(run)[i] for run in runs):.0f}" for i in range(3))
+            mean = f"**{fmean(means):.1f}** ({low:.0f} to {high:.0f})"
+            table.append(f"| **{name}** | mean of {len(runs)} | | {curves} | {mean} |")
+    return table
+
+
+def _runs(results: Path, folder: str) -> list[dict[str, Any]]:
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in (results / folder).glob("seed*.json")]
+    return sorted(found, key=lambda run: int(run["seed"]))
+
+
+def _row(name: str, run: dict[str, Any]) -> str:
+    synthetic = run.get("synthetic_rows", 0)
+    share = synthetic / (synthetic + run.get("real_rows", 1))
+    evaluation = run["evaluation"]
+    low, high = evaluation["ci95"]
+    scores = ", ".join(f"{score:.0f}" for score in _at(run))
+    frozen = f"{evaluation['mean']:.1f} ({low:.1f} to {high:.1f})"
+    return f"| {name} | {run['seed']} | {100 * share:.0f} % | {scores} | {frozen} |"
+
+
+def _at(run: dict[str, Any]) -> list[float]:
+    """The mean of the last 100 training games after 8,000, 16,000 and 24,000 steps."""
+    curve = _points(run)
+    reached = [[score for step, score in curve if step >= at] for at in (8_000, 16_000, 24_000)]
+    return [scores[0] if scores else curve[-1][1] for scores in reached]
+
+
+def _points(run: dict[str, Any]) -> list[tuple[float, float]]:
+    return list(zip(run["curve"]["step"], run["curve"]["ep_rew_mean"], strict=True))
+
+
+def curves_svg(results: Path) -> str:
+    """Training scores over agent steps: means over the seeds with their intervals, and each seed."""
+    series: list[Series] = []
+    for paint, (folder, name) in enumerate(ARMS.items(), 1):
+        seeds = [_points(run) for run in _runs(results, folder)]
+        series += [Series(name, points, faint=True, paint=paint) for points in seeds]
+        series += _mean(name, seeds, paint)
+    figure = chart_svg(Chart("", "score", series, legend=False), (760, 360))
+    found = re.search(r"<svg.*</svg>", figure, re.DOTALL)
+    if found is None:
+        return ""
+    opened = found[0].replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
+    return opened.replace(">", ">\n" + STYLE, 1) + "\n"
+
+
+def _mean(name: str, seeds: Sequence[list[tuple[float, float]]], paint: int) -> list[Series]:
+    curve = mean_curve(seeds)
+    band = [(point.x, point.low, point.high) for point in curve] if len(seeds) > 1 else []
+    points = [(point.x, point.mean) for point in curve]
+    return [Series(name, points, band=band, end=name, paint=paint)] if points else []
