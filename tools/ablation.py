@@ -1,4 +1,4 @@
-"""What the model adds: the table and the curves of docs/results.md, from the files under `results/ablation`."""
+"""What the model adds: table and curves of docs/results.md, from the files under `results/ablation`."""
 
 import json
 import re

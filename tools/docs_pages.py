@@ -1,8 +1,8 @@
 """Writes the parts of the documentation that come from the code: `python tools/docs_pages.py [--check]`.
 
-`docs/settings.md` comes from the schema and the presets, the tables of `docs/results.md`, the one of the
-switches of DDQN and the curves with and without a model from the JSON files under `results`. With `--check` nothing is written, and the exit code is
-1 when a page is out of date.
+`docs/settings.md` comes from the schema and the presets; the tables of `docs/results.md`, the one of the
+switches of DDQN and the curves with and without a model come from the JSON files under `results`. With
+`--check` nothing is written, and the exit code is 1 when a page is out of date.
 """
 
 import html
