@@ -34,10 +34,11 @@ def make_agent(
     num_actions: int,
     seed: int,
     device: torch.device | str = "cpu",
+    cuda_graphs: bool = False,
 ) -> DDQN | SAC | PPO:
     """The learner that these settings describe, as it is before its first update."""
     shape = {"stack_size": stack_size, "frame_shape": frame_shape, "num_actions": num_actions}
-    kwargs: dict[str, Any] = shape | {"seed": seed, "device": device}
+    kwargs: dict[str, Any] = shape | {"seed": seed, "device": device, "cuda_graphs": cuda_graphs}
     if isinstance(config, DDQNConfig):
         return DDQN(config, **kwargs)
     return SAC(config, **kwargs) if isinstance(config, SACConfig) else PPO(config, **kwargs)

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from mbpo_fast.nets.cuda_graph import GraphedStep, make_graphs
 from mbpo_fast.nets.optimizer_state import load_optimizer_state, optimizer_state
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -18,18 +19,30 @@ class Learner(ABC):
     optimizer: torch.optim.Optimizer
 
     def __init__(
-        self, *, frame_shape: tuple[int, int], num_actions: int, seed: int, device: torch.device | str
+        self,
+        *,
+        frame_shape: tuple[int, int],
+        num_actions: int,
+        seed: int,
+        device: torch.device | str,
+        cuda_graphs: bool,
     ) -> None:
         self.frame_shape = frame_shape
         self.num_actions = num_actions
         self.seed = seed
         self.device = torch.device(device)
         self.gradient_steps = 0
+        self.cuda_graphs = cuda_graphs
+        self._learn = GraphedStep(self._gradient_step, make_graphs(cuda_graphs, self.device))
 
     @property
     @abstractmethod
     def network(self) -> nn.Module:
         """The network that acts."""
+
+    @abstractmethod
+    def _gradient_step(self, *columns: Tensor) -> dict[str, Tensor]:
+        """All work of an update that is the same every time; results without a gradient."""
 
     @abstractmethod
     def _saved(self) -> dict[str, nn.Module]:
@@ -48,7 +61,6 @@ class Learner(ABC):
         loss.backward()  # type: ignore[no-untyped-call]
         norms = [nn.utils.clip_grad_norm_(parameters, max_grad_norm) for parameters in clipped]
         self.optimizer.step()
-        self.gradient_steps += 1
         return norms
 
     def state_dict(self) -> dict[str, Any]:
@@ -61,6 +73,7 @@ class Learner(ABC):
         for name, net in self._saved().items():
             net.load_state_dict(state[name])
         load_optimizer_state(self.optimizer, state["optimizer"])
+        self._learn.forget()
         self.gradient_steps = int(state["gradient_steps"])
 
     def policy_state_dict(self) -> dict[str, Tensor]:

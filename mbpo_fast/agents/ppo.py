@@ -17,6 +17,7 @@ from mbpo_fast.agents.acting import drawn_actions, mixed_with_random
 from mbpo_fast.agents.learner import Learner
 from mbpo_fast.nets import ActorCritic
 from mbpo_fast.nets.precision import Bf16, use_bf16
+from mbpo_fast.nets.tensors import on_device
 from mbpo_fast.ops import Stream
 from mbpo_fast.settings import Settings
 
@@ -90,15 +91,28 @@ class PPO(Learner):
         num_actions: int,
         seed: int,
         device: torch.device | str = "cpu",
+        cuda_graphs: bool = False,
     ) -> None:
-        super().__init__(frame_shape=frame_shape, num_actions=num_actions, seed=seed, device=device)
+        super().__init__(
+            frame_shape=frame_shape,
+            num_actions=num_actions,
+            seed=seed,
+            device=device,
+            cuda_graphs=cuda_graphs,
+        )
         self.config = config
         bf16 = use_bf16(config.bf16, self.device)
         self._network = self._seeded(
             lambda: ActorCritic(stack_size, frame_shape, num_actions, hidden=config.hidden, bf16=bf16), seed
         )
+        # A graph reads the rate from memory.
+        self._rate = torch.tensor(config.learning_rate, device=self.device) if cuda_graphs else None
         self.optimizer = torch.optim.Adam(
-            self._network.parameters(), lr=config.learning_rate, eps=config.adam_eps, fused=True
+            self._network.parameters(),
+            lr=config.learning_rate if self._rate is None else self._rate,
+            eps=config.adam_eps,
+            fused=True,
+            capturable=cuda_graphs,
         )
 
     @property
@@ -145,22 +159,38 @@ class PPO(Learner):
         config = self.config
         rate = config.learning_rate * (remaining if config.anneal_learning_rate else 1.0)
         clip = config.clip_range * (remaining if config.anneal_clip_range else 1.0)
-        self.optimizer.param_groups[0]["lr"] = rate
-        metrics = self._losses(batch, clip)
+        if self._rate is None:
+            self.optimizer.param_groups[0]["lr"] = rate
+        else:
+            self._rate.fill_(rate)
+        limit = torch.tensor(clip)
+        arrays = (batch.obs, batch.action, batch.log_prob, batch.value, batch.advantage, batch.returns)
+        columns = (on_device(x, self.device) for x in arrays)
+        metrics = self._learn(on_device(limit, self.device), *columns)
+        self.gradient_steps += 1
+        return metrics | {"learning_rate": torch.tensor(rate), "clip_range": limit}
+
+    def _gradient_step(self, *columns: Tensor) -> dict[str, Tensor]:
+        """Columns: the clip range f32 [], then the batch's, in the order of `PolicyBatch`."""
+        metrics = self._losses(*columns)
         (metrics["grad_norm"],) = self._step(
-            metrics["loss"], self._network.parameters(), max_grad_norm=config.max_grad_norm
+            metrics["loss"], self._network.parameters(), max_grad_norm=self.config.max_grad_norm
         )
-        metrics |= {"learning_rate": torch.tensor(rate), "clip_range": torch.tensor(clip)}
         return {name: value.detach() for name, value in metrics.items()}
 
-    def _losses(self, batch: PolicyBatch, clip: float) -> dict[str, Tensor]:
+    def _losses(
+        self,
+        clip: Tensor,
+        obs: Tensor,
+        action: Tensor,
+        old_log_prob: Tensor,
+        old_value: Tensor,
+        advantage: Tensor,
+        returns: Tensor,
+    ) -> dict[str, Tensor]:
         """Clipped surrogate, value error and entropy (Schulman et al. 2017, equations 7 and 9)."""
         config = self.config
-        action, old_log_prob, old_value, advantage, returns = (
-            torch.from_numpy(x).to(self.device)
-            for x in (batch.action, batch.log_prob, batch.value, batch.advantage, batch.returns)
-        )
-        logits, value = self._network(torch.from_numpy(batch.obs).to(self.device))
+        logits, value = self._network(obs)
         log_probs = F.log_softmax(logits, dim=1)
         log_ratio = log_probs.gather(1, action[:, None])[:, 0] - old_log_prob
         ratio = log_ratio.exp()
@@ -184,7 +214,7 @@ class PPO(Learner):
         }
 
 
-def _value_loss(value: Tensor, old_value: Tensor, returns: Tensor, clip: float | None) -> Tensor:
+def _value_loss(value: Tensor, old_value: Tensor, returns: Tensor, clip: Tensor | None) -> Tensor:
     """Half the mean squared error; with `clip` the worse of it and that of the clipped change."""
     error = (value - returns).square()
     if clip is not None:

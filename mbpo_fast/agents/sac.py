@@ -88,8 +88,15 @@ class SAC(Learner):
         num_actions: int,
         seed: int,
         device: torch.device | str = "cpu",
+        cuda_graphs: bool = False,
     ) -> None:
-        super().__init__(frame_shape=frame_shape, num_actions=num_actions, seed=seed, device=device)
+        super().__init__(
+            frame_shape=frame_shape,
+            num_actions=num_actions,
+            seed=seed,
+            device=device,
+            cuda_graphs=cuda_graphs,
+        )
         self.config = config
         self.target_entropy = config.target_entropy_scale * math.log(num_actions)
         sizes: dict[str, Any] = {"hidden": config.hidden, "bf16": use_bf16(config.bf16, self.device)}
@@ -120,7 +127,7 @@ class SAC(Learner):
         ]
         if config.tune_alpha:
             groups.append({"params": [self.log_alpha], "lr": config.alpha_learning_rate})
-        return torch.optim.Adam(groups, eps=config.adam_eps, fused=True)
+        return torch.optim.Adam(groups, eps=config.adam_eps, fused=True, capturable=self.cuda_graphs)
 
     @property
     def network(self) -> nn.Module:
@@ -179,9 +186,16 @@ class SAC(Learner):
             step=self.gradient_steps,
             device=self.device,
         )
-        reward, discount, action = (
-            on_device(x, self.device) for x in (batch.reward, batch.discount, batch.action)
-        )
+        columns = (on_device(x, self.device) for x in (batch.reward, batch.discount, batch.action))
+        metrics = self._learn(obs, next_obs, *columns)
+        self.gradient_steps += 1
+        if self.gradient_steps % self.config.target_period == 0:
+            move_target(self.targets.parameters(), self.critics.parameters(), self.config.target_tau)
+        return metrics
+
+    def _gradient_step(self, *columns: Tensor) -> dict[str, Tensor]:
+        """Columns: obs, next_obs, reward, discount, action."""
+        obs, next_obs, reward, discount, action = columns
         q_values = _twin_values(self.critics, obs)
         log_pi: Tensor = self.actor(obs)
         chosen = q_values.gather(2, action.expand(2, -1)[:, :, None])[:, :, 0]
@@ -198,8 +212,6 @@ class SAC(Learner):
         )
         with torch.no_grad():
             self.log_alpha.clamp_(math.log(self.config.alpha_min), math.log(self.config.alpha_max))
-        if self.gradient_steps % self.config.target_period == 0:
-            move_target(self.targets.parameters(), self.critics.parameters(), self.config.target_tau)
         return {
             "critic_loss": critic_loss.detach(),
             "actor_loss": actor_loss.detach(),

@@ -162,6 +162,9 @@ class Config(Settings):
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: cuda when there is one"
     )
     threads: int | None = Field(None, ge=1, description="CPU threads; null: all cores of this process")
+    cuda_graphs: bool = Field(
+        False, description="on a GPU: each gradient step as one CUDA graph, launched by one call"
+    )
     env: EnvConfig = EnvConfig()
     agent: AgentConfig = DDQNConfig()
     model: ModelConfig = ModelConfig()

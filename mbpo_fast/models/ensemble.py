@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mbpo_fast.models.config import ModelConfig
 from mbpo_fast.models.losses import TYPICAL_CHANGE, frame_loss, total_loss
 from mbpo_fast.nets import ClockNet, GridNet, NatureNet, PixelNet, Prediction
+from mbpo_fast.nets.cuda_graph import GraphedStep, make_graphs
 from mbpo_fast.nets.optimizer_state import load_optimizer_state, optimizer_state
 from mbpo_fast.nets.precision import autocast, use_bf16
 from mbpo_fast.ops import Stream, random_uniform
@@ -40,10 +41,12 @@ class WorldModel:
         seed: int,
         device: torch.device | str = "cpu",
         threads: int = 1,
+        cuda_graphs: bool = False,
     ) -> None:
         self.config, self.seed = config, seed
-        self._pool = _member_pool(threads) if threads > 1 else None
         self.device = torch.device(device)
+        # On a GPU the members' work is queued one after the other by one thread.
+        self._pool = _member_pool(threads) if threads > 1 and self.device.type == "cpu" else None
         self.bf16 = use_bf16(config.bf16, self.device)
         self._chunk = CHUNK if self.device.type == "cpu" else GPU_CHUNK
         with torch.random.fork_rng(devices=[]):
@@ -54,8 +57,13 @@ class WorldModel:
         self.learners = copy.deepcopy(self.members) if config.weight_average else self.members
         self.members.requires_grad_(self.learners is self.members)
         self.optimizer = torch.optim.AdamW(
-            self.learners.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+            self.learners.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,
+            capturable=cuda_graphs,
         )
+        self._learn = GraphedStep(self._gradient_step, make_graphs(cuda_graphs, self.device))
         self.elites = list(range(config.num_elites))
         self.reward_threshold = 0.5
         self.end_threshold = 0.5
@@ -93,12 +101,18 @@ class WorldModel:
 
         Returns the losses, means over the members.
         """
+        losses = self._learn(*rows, *self._dropout(rows[0].shape[1]))
+        self._average()
+        self.gradient_steps += 1
+        return losses
+
+    def _gradient_step(self, *columns: Tensor) -> dict[str, Tensor]:
+        """Columns: those of `update`, then each member's `keep`, where there is dropout."""
         self.optimizer.zero_grad()
-        keep = self._dropout(rows[0].shape[1])
 
         def differentiate(member: int) -> dict[str, Tensor]:
-            own = [column[member] for column in rows]
-            losses = self.losses(self.learners[member], *own, keep=keep[member])
+            own = [column[member] for column in columns]
+            losses = self.losses(self.learners[member], *own[:5], keep=own[5] if own[5:] else None)
             total_loss(losses).backward()  # type: ignore[no-untyped-call]
             return {name: loss.detach() for name, loss in losses.items()}
 
@@ -107,19 +121,20 @@ class WorldModel:
             # Each member for itself: one norm over all would couple them.
             torch.nn.utils.clip_grad_norm_(net.parameters(), self.config.max_grad_norm)
         self.optimizer.step()
-        self._average()
-        self.gradient_steps += 1
         return {name: torch.stack([member[name] for member in losses]).mean() for name in losses[0]}
 
-    def _dropout(self, rows: int) -> list[Tensor | None]:
-        """Each member's `keep`, drawn anew every step by number, so that a resumed run draws the same."""
+    def _dropout(self, rows: int) -> list[Tensor]:
+        """One f32 [E, B, outcome_width], the members' `keep`, or none where nothing is dropped.
+
+        Drawn anew every step by number, so that a resumed run draws the same.
+        """
         config, members = self.config, len(self.members)
         if config.arch != "clock" or not config.outcome_dropout:
-            return [None] * members
+            return []
         count = members * rows * config.outcome_width
         drawn = random_uniform(self.seed, Stream.MODEL_DROPOUT, self.gradient_steps, count)
         kept = (drawn >= config.outcome_dropout) / np.float32(1.0 - config.outcome_dropout)
-        return list(torch.from_numpy(kept).to(self.device).view(members, rows, config.outcome_width))
+        return [torch.from_numpy(kept).to(self.device).view(members, rows, config.outcome_width)]
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -213,6 +228,7 @@ class WorldModel:
         self.reward_threshold = float(state["reward_threshold"])
         self.end_threshold = float(state["end_threshold"])
         self.change_scale = float(state["change_scale"])
+        self._learn.forget()
         self.gradient_steps = int(state["gradient_steps"])
 
 

@@ -151,7 +151,15 @@ def build_eval_env(
     )
 
 
-def build_agent(config: Config, env: Environments) -> DDQN | SAC | PPO:
+def uses_graphs(config: Config) -> bool:
+    """Whether gradient steps become CUDA graphs; UsageError where that is asked for without a GPU."""
+    device = pick_device(config.device)
+    if config.cuda_graphs and device.type != "cuda":
+        raise UsageError(f"cuda_graphs: expected networks on a GPU, got device {device}; set it to false")
+    return config.cuda_graphs
+
+
+def build_agent(config: Config, env: Environments, *, cuda_graphs: bool = False) -> DDQN | SAC | PPO:
     """The learner for an environment's observations and actions."""
     stack, height, width = env.stack_shape
     return make_agent(
@@ -161,13 +169,14 @@ def build_agent(config: Config, env: Environments) -> DDQN | SAC | PPO:
         num_actions=len(env.action_meanings),
         seed=config.seed,
         device=pick_device(config.device),
+        cuda_graphs=cuda_graphs,
     )
 
 
 def build(config: Config) -> Parts:
     """Every part of an off-policy run, as it is before the first step."""
     env = build_env(config)
-    agent = build_agent(config, env)
+    agent = build_agent(config, env, cuda_graphs=uses_graphs(config))
     if isinstance(agent, PPO):
         raise ValueError("[build] expected an off-policy learner, got ppo: see build_on_policy")
     _, height, width = env.stack_shape
@@ -231,7 +240,9 @@ def build_replay(
     return ReplayBuffer(capacity, lanes, **settings)
 
 
-def build_model(config: Config, frame_shape: tuple[int, int], num_actions: int) -> WorldModel:
+def build_model(
+    config: Config, frame_shape: tuple[int, int], num_actions: int, *, cuda_graphs: bool = False
+) -> WorldModel:
     """The world model alone, before its first update."""
     return WorldModel(
         config.model,
@@ -240,6 +251,7 @@ def build_model(config: Config, frame_shape: tuple[int, int], num_actions: int) 
         seed=config.seed,
         device=pick_device(config.device),
         threads=thread_count(config),
+        cuda_graphs=cuda_graphs,
     )
 
 
@@ -267,7 +279,7 @@ def build_world(
         player = RolloutEngine(seed=config.seed, stack_size=stack_size, reason="the oracle plays the game")
         gate = Gate(GateConfig(mode="off"))
         return ModelParts(oracle, OracleRounds(oracle), player, buffer, gate, states)
-    model = build_model(config, frame_shape, agent.num_actions)
+    model = build_model(config, frame_shape, agent.num_actions, cuda_graphs=uses_graphs(config))
     engine = make_rollout_engine(
         config.rollout,
         agent,

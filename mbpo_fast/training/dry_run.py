@@ -5,7 +5,7 @@ from pathlib import Path
 from mbpo_fast.agents import PPOConfig
 from mbpo_fast.config import Config
 from mbpo_fast.envs.registry import parse_env_id
-from mbpo_fast.training.build import pick_device, thread_count
+from mbpo_fast.training.build import pick_device, thread_count, uses_graphs
 from mbpo_fast.training.checkpoint import CheckpointStore
 from mbpo_fast.training.run import check_folder
 from mbpo_fast.training.tracking import check_tracking
@@ -21,6 +21,7 @@ def describe_run(config: Config, run_dir: Path) -> list[tuple[str, str]]:
     check_tracking(config.track)
     parse_env_id(config.env.id)
     device = pick_device(config.device)
+    uses_graphs(config)
     evaluation = config.evaluation
     return [
         ("run folder", str(run_dir)),

@@ -11,7 +11,7 @@ from mbpo_fast.config import Config, load_config, resolved_yaml
 from mbpo_fast.data import ReplayBuffer
 from mbpo_fast.errors import UsageError
 from mbpo_fast.models import ModelTrainer
-from mbpo_fast.training.build import build_env, build_model, build_replay, set_threads
+from mbpo_fast.training.build import build_env, build_model, build_replay, set_threads, uses_graphs
 from mbpo_fast.training.checkpoint import CheckpointStore
 from mbpo_fast.training.collect import Collector
 from mbpo_fast.training.fresh_games import by_agent_and_chance
@@ -56,7 +56,9 @@ def fit_model(
     replace_text(run_dir / CONFIG_FILE, resolved_yaml(config))
     set_threads(config)
     replay = _play(config, policy.agent, options)
-    model = build_model(config, policy.agent.frame_shape, policy.agent.num_actions)
+    model = build_model(
+        config, policy.agent.frame_shape, policy.agent.num_actions, cuda_graphs=uses_graphs(config)
+    )
     store = CheckpointStore(run_dir / "checkpoints", keep=config.checkpoint.keep)
     for metrics in _rounds(ModelTrainer(model, seed=config.seed), replay, options.updates):
         parts = {"agent": policy.agent.state_dict(), "model": model.state_dict()}

@@ -21,6 +21,7 @@ from mbpo_fast.training.build import (
     build_halves,
     build_replay,
     build_world,
+    uses_graphs,
 )
 from mbpo_fast.training.collect import Collector
 from mbpo_fast.training.imagination import Imagination
@@ -65,7 +66,7 @@ class OnPolicyParts:
 def build_on_policy(config: Config) -> OnPolicyParts:
     """Every part of an on-policy run, as it is before the first step."""
     env = build_halves(config) if config.training.halves else build_env(config)
-    agent = build_agent(config, env)
+    agent = build_agent(config, env, cuda_graphs=uses_graphs(config))
     if not isinstance(agent, PPO):
         raise ValueError(f"[build_on_policy] expected ppo, got {config.agent.kind}")
     stack, height, width = env.stack_shape

@@ -72,7 +72,13 @@ def test_the_loss_equals_the_slow_reference(encoder: str, agent, perturb) -> Non
         features = learner.online.features(torch.from_numpy(rows))
         stacks = torch.from_numpy(seen.stacks.reshape(-1, 4, SIDE, SIDE))
         loss = self_prediction_loss(
-            learner.self_prediction, learner.online, learner.target, features, seen, stacks
+            learner.self_prediction,
+            learner.online,
+            learner.target,
+            features,
+            torch.from_numpy(seen.action),
+            torch.from_numpy(seen.alive),
+            stacks,
         )
     expected = slow_reference(learner, rows, seen)
     np.testing.assert_allclose(loss.numpy(), expected, atol=1e-5)

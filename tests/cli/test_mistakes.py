@@ -28,6 +28,10 @@ from mbpo_fast.training.checkpoint import CheckpointStore
         (["train", "--training.batch_size"], "--training.batch_size: expected a value after it"),
         (["train", "--env.fire-reset", "--seed", "1"], "--env.fire-reset: expected a value after it"),
         (["train", "--device", "gpu"], "--device: expected text matching"),
+        (
+            ["train", "--device", "cpu", "--cuda_graphs", "true"],
+            "cuda_graphs: expected networks on a GPU, got device cpu; set it to false",
+        ),
         (["train", "--env.id", "Pongg"], "did you mean"),
         (["config", "show", "--env.idd", "x"], "--env.idd: unknown key (did you mean env.id?)"),
         (["config", "schow"], 'Did you mean "show"?'),

@@ -4,6 +4,7 @@ Every addition is a switch of its own: docs/algorithms/ddqn.md.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,8 +39,15 @@ class DDQN(Learner):
         num_actions: int,
         seed: int,
         device: torch.device | str = "cpu",
+        cuda_graphs: bool = False,
     ) -> None:
-        super().__init__(frame_shape=frame_shape, num_actions=num_actions, seed=seed, device=device)
+        super().__init__(
+            frame_shape=frame_shape,
+            num_actions=num_actions,
+            seed=seed,
+            device=device,
+            cuda_graphs=cuda_graphs,
+        )
         self.config = config
         self.stack_size = stack_size
         self.online = self._network(seed)
@@ -56,6 +64,7 @@ class DDQN(Learner):
             eps=config.adam_eps,
             weight_decay=config.weight_decay,
             fused=True,
+            capturable=cuda_graphs,
         )
         self.priorities: Tensor | None = None
 
@@ -132,33 +141,39 @@ class DDQN(Learner):
 
         With prioritised replay, `priorities` f32 [B] tells afterwards how surprising each row was.
         """
+        columns: list[NDArray[Any]] = [batch.reward, batch.discount, batch.weight, batch.action]
+        if batch.futures is not None:
+            columns += [batch.futures.action, batch.futures.alive]
         obs, next_obs, *future = self._augmented(batch)
-        reward, discount, weight, action = (
-            on_device(x, self.device) for x in (batch.reward, batch.discount, batch.weight, batch.action)
-        )
+        metrics = self._learn(obs, next_obs, *(on_device(x, self.device) for x in columns), *future)
+        self.gradient_steps += 1
+        if self.gradient_steps % self.config.target_period == 0:
+            move_target(self.target.parameters(), self.online.parameters(), self.config.target_tau)
+        if resets_done(self.config, self.gradient_steps) > resets_done(self.config, self.gradient_steps - 1):
+            self._reset()
+        surprise = metrics.pop("surprise")
+        if self.config.prioritized:
+            # Above zero, so that every row can be drawn again.
+            self.priorities = surprise + 1e-10
+        return metrics
+
+    def _gradient_step(self, *columns: Tensor) -> dict[str, Tensor]:
+        """Columns: obs, next_obs, reward, discount, weight, action; of futures action, alive, stacks."""
+        obs, next_obs, reward, discount, weight, action, *future = columns
         target = self._td_target(next_obs, reward, discount)
         features = self.online.features(obs)
         chosen = _of_action(self.online.outputs_of_features(features), action)
         row_loss, surprise = self.value_loss.compare(chosen, target)
         loss = (weight * row_loss).mean()
         metrics = {"loss": loss.detach()}
-        if self.self_prediction is not None and batch.futures is not None:
-            rows = self_prediction_loss(
-                self.self_prediction, self.online, self.target, features, batch.futures, future[0]
-            )
+        if self.self_prediction is not None and future:
+            rows = self_prediction_loss(self.self_prediction, self.online, self.target, features, *future)
             spr_loss = (weight[: len(rows)] * rows).mean()
             loss = loss + self.config.spr_weight * spr_loss
             metrics["spr_loss"] = spr_loss.detach()
         (grad_norm,) = self._step(loss, self.learned, max_grad_norm=self.config.max_grad_norm)
-        if self.gradient_steps % self.config.target_period == 0:
-            move_target(self.target.parameters(), self.online.parameters(), self.config.target_tau)
-        if resets_done(self.config, self.gradient_steps) > resets_done(self.config, self.gradient_steps - 1):
-            self._reset()
-        if self.config.prioritized:
-            # Above zero, so that every row can be drawn again.
-            self.priorities = surprise + 1e-10
         q_values = self.online.expectation(chosen.detach()).mean()
-        return metrics | {"q_values": q_values, "grad_norm": grad_norm}
+        return metrics | {"q_values": q_values, "grad_norm": grad_norm, "surprise": surprise}
 
     def _augmented(self, batch: TransitionBatch) -> list[Tensor]:
         """The stacks obs and next_obs, and where futures came along theirs, step by step in one lot."""
@@ -189,6 +204,7 @@ class DDQN(Learner):
         for net in (self.online, self.target):
             shrink_and_perturb(net, fresh, self.config.reset_keep)
         self.optimizer.state.clear()
+        self._learn.forget()
 
     def load_policy_state_dict(self, weights: Mapping[str, Tensor]) -> None:
         """Inverse of `policy_state_dict`, to act and not to learn on; RuntimeError for other weights."""

@@ -8,10 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mbpo_fast.agents.protocol import Futures
 from mbpo_fast.nets import QNetwork
 from mbpo_fast.nets.precision import autocast
-from mbpo_fast.nets.tensors import on_device
 
 
 class SelfPrediction(nn.Module):
@@ -38,15 +36,16 @@ def self_prediction_loss(
     online: QNetwork,
     target: QNetwork,
     features: Tensor,
-    futures: Futures,
+    action: Tensor,
+    alive: Tensor,
     stacks: Tensor,
 ) -> Tensor:
     """Minus the cosines of predicted and true projections, summed over the K steps: f32 [R], equation 5.
 
-    features f32 [B, F] are the online encoder's, of which the first R rows have futures; stacks u8
-    [K R, S, h, w] are those that followed, which the target network encodes and projects.
+    features f32 [B, F] are the online encoder's, of which the first R rows have futures: action i64 [K, R],
+    alive bool [K, R] and stacks u8 [K R, S, h, w], those that followed, which the target network encodes and
+    projects.
     """
-    action, alive = (on_device(x, features.device) for x in (futures.action, futures.alive))
     with torch.no_grad(), autocast(features.device, target.bf16):
         truth = target.project(target.encoder(stacks)).float().view(*action.shape, -1)
     rows = action.shape[1]
