@@ -21,7 +21,7 @@ Overrides = Annotated[list[str] | None, Parameter(name="--set", show=False, nega
 _SWITCH: dict[str, Any] = {"negative": (), "show_default": False}
 DEFAULT_CONFIG = "mbpo"
 _TAKE_SETTINGS = (["train"], ["model-fit"], ["info"], ["config", "show"])
-_SHORT_KEYS = ("device", "threads")
+_SHORT_KEYS = ("device", "threads", "cuda_graphs")
 _EXTRAS = {
     "atari": ("ale_py", "Atari games"),
     "tensorboard": ("tensorboard", "TensorBoard events"),
@@ -233,7 +233,7 @@ def _with_overrides(tokens: list[str]) -> list[str]:
     rest = iter(plain_words(tokens))
     for token in rest:
         key, equals, value = token[2:].partition("=")
-        if not token.startswith("--") or not ("." in key or key in _SHORT_KEYS):
+        if not token.startswith("--") or not ("." in key or key.replace("-", "_") in _SHORT_KEYS):
             rewritten.append(token)
             continue
         value = value if equals else next(rest, "--")

@@ -13,7 +13,7 @@ import pytest
 from cli_results import claimed_run, mistake
 
 from mbpo_fast import __version__, benchmarks, cli
-from mbpo_fast.config import load_config
+from mbpo_fast.config import config_schema_rows, load_config
 from mbpo_fast.errors import UsageError
 
 
@@ -72,6 +72,15 @@ def test_overrides_reach_the_configuration(monkeypatch: pytest.MonkeyPatch, run:
     assert str(calls.pop()[1]) == "runs/debug-my-run-ALE-Pong-v5-s0"
     assert run("train", "--run", "here/it is").code == 75
     assert calls.pop()[1:] == (Path("here/it is"), "mbpo")
+
+
+def test_every_key_without_a_group_is_an_option(run: Any) -> None:
+    for row in config_schema_rows():
+        if "." not in row.key and row.key != "seed":  # which is an option of its own
+            for key in {row.key, row.key.replace("_", "-")}:
+                value = "true" if row.type.startswith("true") else "1" if "int" in row.type else "cpu"
+                shown = run("config", "show", f"--{key}", value)
+                assert f"\n{row.key}: {value}\n" in shown.out
 
 
 def test_config_show_is_a_file_that_loads(run: Any) -> None:
