@@ -28,6 +28,7 @@ __all__: list[str] = [
     "random_words",
     "random_words_at",
     "rollout",
+    "shift_frames",
     "use_isa",
 ]
 
@@ -329,6 +330,12 @@ def rollout(
     member_stream: typing.SupportsIndex,
     step: typing.SupportsIndex,
 ) -> tuple[int, int, int, float]: ...
+def shift_frames(
+    frames: numpy.typing.NDArray[numpy.uint8],
+    down: numpy.typing.NDArray[numpy.int64],
+    right: numpy.typing.NDArray[numpy.int64],
+    out: numpy.typing.NDArray[numpy.uint8],
+) -> None: ...
 def use_isa(name: str) -> None: ...
 
 __compiler__: str = "gcc 12.2.0"

@@ -5,6 +5,7 @@
 #include "bindings/arguments.h"
 #include "core/isa.h"
 #include "preprocess/preprocess.h"
+#include "preprocess/shift.h"
 
 namespace mbpo_fast::bindings {
 
@@ -39,6 +40,23 @@ int look_up(const Array<std::uint8_t>& screen, const Array<std::uint8_t>& table,
   return look_up_gray(from, grays, other, source.nbytes(), to);
 }
 
+void shift(const Array<std::uint8_t>& frames, const Array<std::int64_t>& down,
+           const Array<std::int64_t>& right, const Array<std::uint8_t>& out) {
+  constexpr const char* op = "shift_frames";
+  const std::uint8_t* from = read(op, "frames", frames, {kAnySize, kAnySize, kAnySize, kAnySize});
+  const auto source = py::reinterpret_borrow<py::array>(frames.value);
+  const Stacks in{from, source.shape(0), source.shape(1), source.shape(2), source.shape(3)};
+  const std::int64_t *below = read(op, "down", down, {source.shape(0)}),
+                     *beside = read(op, "right", right, {source.shape(0)});
+  std::uint8_t* to = write(op, "out", out, {in.batch, in.stack, in.height, in.width});
+  MBPO_CHECK(in.height >= 1 && in.width >= 1, op, "frames of at least one pixel",
+             text(in.height, "x", in.width));
+  MBPO_CHECK(to + source.nbytes() <= from || from + source.nbytes() <= to, op, "out apart from frames",
+             "overlapping memory");
+  const py::gil_scoped_release release;
+  shift_frames(in, below, beside, to);
+}
+
 std::vector<std::string> isa_names() {
   std::vector<std::string> names;
   for (const Isa isa : supported_isas()) names.emplace_back(kIsaNames[static_cast<int>(isa)]);
@@ -50,6 +68,7 @@ std::vector<std::string> isa_names() {
 void bind_preprocess(py::module_& module) {
   module.def("preprocess_frames", &preprocess, py::arg("frames"), py::arg("out"), py::arg("num_threads"));
   module.def("look_up_gray", &look_up, py::arg("screen"), py::arg("table"), py::arg("out"), py::arg("over"));
+  module.def("shift_frames", &shift, py::arg("frames"), py::arg("down"), py::arg("right"), py::arg("out"));
   module.def("isas", &isa_names);
   module.def("has_fast_bf16", &has_fast_bf16);
   module.def("isa", [] { return kIsaNames[static_cast<int>(isa_in_use())]; });

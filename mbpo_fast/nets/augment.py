@@ -3,12 +3,23 @@
 import torch
 from torch import Tensor
 
+from mbpo_fast.ops import shift_frames
+
 
 def random_shift(obs: Tensor, down: Tensor, right: Tensor) -> Tensor:
     """Shift each stack of obs u8 [B, S, h, w] by (down, right) i64 [B] pixels, edges repeated.
 
     DrQ's random shift (Kostrikov et al. 2021, section 3.1): one offset a stack, so that motion stays true.
     """
+    if obs.device.type != "cpu":
+        return shifted_by_index(obs, down, right)
+    shifted = torch.empty_like(obs, memory_format=torch.contiguous_format)
+    shift_frames(obs.contiguous().numpy(), down.numpy(), right.numpy(), shifted.numpy())
+    return shifted
+
+
+def shifted_by_index(obs: Tensor, down: Tensor, right: Tensor) -> Tensor:
+    """`random_shift` by torch, on any device."""
     batch, stack, height, width = obs.shape
     rows = (torch.arange(height, device=obs.device) - down[:, None]).clamp_(0, height - 1)
     columns = (torch.arange(width, device=obs.device) - right[:, None]).clamp_(0, width - 1)

@@ -2,7 +2,7 @@
 
 from mbpo_fast.ops.context_maps import mean_steps, movement_cells
 from mbpo_fast.ops.info import build_info, select_isa
-from mbpo_fast.ops.preprocess import look_up_gray, preprocess_frames
+from mbpo_fast.ops.preprocess import look_up_gray, preprocess_frames, shift_frames
 from mbpo_fast.ops.random import (
     Stream,
     random_integers,
@@ -22,6 +22,7 @@ __all__ = [
     "random_uniform",
     "random_words",
     "random_words_at",
+    "shift_frames",
 ]
 
 select_isa()

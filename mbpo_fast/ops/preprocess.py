@@ -47,3 +47,16 @@ def look_up_gray(
     that was looked up, so that a table can mark colours that it does not know by 255.
     """
     return _core.look_up_gray(screen, table, out, over)
+
+
+def shift_frames(
+    frames: npt.NDArray[np.uint8],
+    down: npt.NDArray[np.int64],
+    right: npt.NDArray[np.int64],
+    out: npt.NDArray[np.uint8],
+) -> None:
+    """Each stack of frames u8 [B, S, h, w] moved by (down, right) i64 [B] pixels into `out`, edges repeated.
+
+    Offsets beyond a side count as the side. ValueError where an array does not fit, or `out` overlaps frames.
+    """
+    _core.shift_frames(frames, down, right, out)

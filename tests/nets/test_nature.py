@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mbpo_fast.nets import ActorCritic, NatureEncoder, QNetwork
-from mbpo_fast.nets.augment import random_shift
+from mbpo_fast.nets.augment import random_shift, shifted_by_index
 from mbpo_fast.nets.nature import space_to_depth, to_unit_float
 
 
@@ -84,5 +84,6 @@ def test_random_shift_equals_pad_and_crop() -> None:
             for i, (d, r) in enumerate(zip(down, right, strict=True))
         ]
     )
-    shifted = random_shift(torch.from_numpy(obs), torch.from_numpy(down), torch.from_numpy(right))
-    assert np.array_equal(shifted.numpy(), expected)
+    given = [torch.from_numpy(x) for x in (obs, down, right)]
+    for shift in (random_shift, shifted_by_index):
+        assert np.array_equal(shift(*given).numpy(), expected)

@@ -50,6 +50,17 @@ def frame_and_number_targets() -> list[Target]:
             ),
         ),
         Target(
+            "shift_frames",
+            _core.shift_frames,
+            lambda rng: [
+                pixels(rng, 2, 3, 7, 9),
+                rng.integers(-4, 5, 2),
+                rng.integers(-12, 13, 2),
+                np.zeros((2, 3, 7, 9), np.uint8),
+            ],
+            lambda args, _: np.array_equal(args[3], reference.shift_frames(*args[:3])),
+        ),
+        Target(
             "movement_cells",
             _core.movement_cells,
             lambda rng: [pixels(rng, 2, 5, 8, 12), 3, 4, np.zeros((2, 2, 3, 48), np.float32)],
