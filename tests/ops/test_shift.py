@@ -33,7 +33,7 @@ BAD = [
     ({"frames": np.zeros((2, 3, 4), np.uint8)}, r"frames .*\[any,any,any,any\]"),
     (
         {"frames": np.zeros((2, 3, 4, 0), np.uint8), "out": np.zeros((2, 3, 4, 0), np.uint8)},
-        "at least one pixel",
+        "frames of at least one pixel",
     ),
     ({"down": np.zeros(3, np.int64)}, r"down .*\[2\], got int64 \[3\]"),
     ({"right": np.zeros(2, np.int32)}, r"right .*got int32"),
