@@ -12,6 +12,7 @@ from mbpo_fast.models.config import ModelConfig
 from mbpo_fast.models.ensemble import WorldModel
 from mbpo_fast.models.losses import typical_change
 from mbpo_fast.models.metrics import average_precision, best_threshold, f1_score, pixel_errors
+from mbpo_fast.nets.augment import random_shift
 from mbpo_fast.nets.tensors import on_device, on_host
 from mbpo_fast.ops import Stream, random_integers, random_uniform, random_words_at
 
@@ -120,7 +121,28 @@ class ModelTrainer:
         )
         self.batches += 1
         rows = replay.gather(ids, context=self.config.context)
-        return tuple(x.view(len(pools), size, *x.shape[1:]) for x in self._tensors(rows))
+        columns = self._shifted(*self._tensors(rows))
+        return tuple(x.view(len(pools), size, *x.shape[1:]) for x in columns)
+
+    def _shifted(
+        self, context: Tensor, action: Tensor, next_frame: Tensor, *outcome: Tensor
+    ) -> tuple[Tensor, ...]:
+        """The columns with a share of the rows moved, all frames of a row alike.
+
+        There are few rewards: without it they are learned by heart.
+        """
+        most, count, step = self.config.random_shift, len(context), self.batches
+        if most:
+            draw = random_uniform(self.seed, Stream.MODEL_SHIFT, step, 2 * count)
+            moved = draw[count:] < self.config.shifted_share
+            offsets = (
+                random_integers(self.seed, Stream.MODEL_SHIFT, step, count, 2 * most + 1, word=word) - most
+                for word in (0, 2)
+            )
+            down, right = (on_device(offset * moved, self.model.device) for offset in offsets)
+            context = random_shift(context, down, right)
+            next_frame = random_shift(next_frame[:, None], down, right)[:, 0]
+        return context, action, next_frame, *outcome
 
     def _draw(self, pool: tuple[Ids, Ids, Ids], size: int, step: int) -> Ids:
         """`size` ids of one member: a share rewarded, a share ended, the rest as they come."""

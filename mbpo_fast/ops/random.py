@@ -31,6 +31,7 @@ class Stream(IntEnum):
     ROLLOUT_OUTCOME = 14
     MODEL_RECENCY = 15
     MODEL_DROPOUT = 16
+    MODEL_SHIFT = 17
     MINIBATCH = 20
     SHUFFLE = 21
 

@@ -11,6 +11,7 @@ from mbpo_fast.data import ReplayBuffer
 from mbpo_fast.models import ModelTrainer
 from mbpo_fast.models.losses import TYPICAL_CHANGE
 from mbpo_fast.models.trainer import _EarlyStop, bootstrap_weights, rank_elites
+from mbpo_fast.ops import reference
 
 
 def test_bootstrap_weights_are_fixed_for_life_and_differ_between_members() -> None:
@@ -102,6 +103,30 @@ def test_recent_share_of_a_batch_comes_from_the_newest_quarter() -> None:
         assert low <= (drawn >= 750).mean() <= high
         assert len(np.unique(drawn)) > 200, "uniform within its part"
     assert np.array_equal(drawn, trainer._draw((own, own[:0], own[:0]), 4000, step=3))
+
+
+def test_a_share_of_the_rows_is_moved_with_all_their_frames() -> None:
+    buffer = replay()
+    plain, moved = (ModelTrainer(model(random_shift=most), seed=0) for most in (0, 2))
+    trainers = (plain, moved, ModelTrainer(model(random_shift=2), seed=0))
+    batches = [[trainer._batch(buffer, trainer._pools(buffer)) for _ in range(6)] for trainer in trainers]
+    shifted = 0
+    for old, new, again in zip(*batches, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(new, again, strict=True)), "drawn by number"
+        assert all(torch.equal(old[i], new[i]) for i in (1, 3, 4)), "actions and outcomes stay"
+        frames, others = (
+            torch.cat([x[0], x[2][:, :, None]], dim=2).flatten(0, 1).numpy() for x in (old, new)
+        )
+        for row, other in zip(frames, others, strict=True):
+            offsets = [(d, r) for d in range(-2, 3) for r in range(-2, 3)]
+            fits = [
+                np.array_equal(reference.shift_frames(row[None], *np.array([[d], [r]]))[0], other)
+                for d, r in offsets
+            ]
+            assert any(fits), "one offset for the context and the frame after it"
+            shifted += not fits[offsets.index((0, 0))]
+    rows = 6 * 5 * 8
+    assert 0.3 < shifted / rows < 0.6, "half of them, less those that are moved by nothing"
 
 
 def test_changes_are_measured_once_in_units_of_the_first_data() -> None:
