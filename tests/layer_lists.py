@@ -168,6 +168,12 @@ def late_branch(m: Maker) -> list[int]:
     return [m.conv(early, 16, 3, padding=1, add=early), early]
 
 
+def linear_of_constant(m: Maker) -> list[int]:
+    """Large enough for all rows of a block at once, were the map there for each of them."""
+    place = m.net.constant(m.normal(24, 5, 7), cell=4)
+    return [m.linear(place, 300, film=m.film(300), relu=True)]
+
+
 NETWORKS = [
     frames_raw,
     frames_differences,
@@ -184,6 +190,7 @@ NETWORKS = [
     heads,
     decoder,
     late_branch,
+    linear_of_constant,
 ]
 
 

@@ -37,7 +37,7 @@ def rows(results: Path) -> list[str]:
         if len(runs) > 1:
             means = [run["evaluation"]["mean"] for run in runs]
             low, high = bootstrap_interval(means) or (means[0], means[0])
-            curves = ", ".join(f"{fmean(_at(run)[i] for run in runs):.0f}" for i in range(3))
+            curves = _texts([_mean_of(scores) for scores in zip(*map(_at, runs), strict=True)])
             mean = f"**{fmean(means):.1f}** ({low:.0f} to {high:.0f})"
             table.append(f"| **{name}** | mean of {len(runs)} | | {curves} | {mean} |")
     return table
@@ -53,16 +53,25 @@ def _row(name: str, run: dict[str, Any]) -> str:
     share = synthetic / (synthetic + run.get("real_rows", 1))
     evaluation = run["evaluation"]
     low, high = evaluation["ci95"]
-    scores = ", ".join(f"{score:.0f}" for score in _at(run))
+    scores = _texts(_at(run))
     frozen = f"{evaluation['mean']:.1f} ({low:.1f} to {high:.1f})"
     return f"| {name} | {run['seed']} | {100 * share:.0f} % | {scores} | {frozen} |"
 
 
-def _at(run: dict[str, Any]) -> list[float]:
-    """The mean of the last 100 training games after 8,000, 16,000 and 24,000 steps."""
-    curve = _points(run)
-    reached = [[score for step, score in curve if step >= at] for at in (8_000, 16_000, 24_000)]
-    return [scores[0] if scores else curve[-1][1] for scores in reached]
+def _at(run: dict[str, Any]) -> list[float | None]:
+    """The mean of the last 100 training games after 8,000, 16,000 and 24,000 steps; None: never reached."""
+    return [
+        next((score for step, score in _points(run) if step >= at), None) for at in (8_000, 16_000, 24_000)
+    ]
+
+
+def _mean_of(scores: Sequence[float | None]) -> float | None:
+    reached = [score for score in scores if score is not None]
+    return fmean(reached) if len(reached) == len(scores) else None
+
+
+def _texts(scores: Sequence[float | None]) -> str:
+    return ", ".join("-" if score is None else f"{score:.0f}" for score in scores)
 
 
 def _points(run: dict[str, Any]) -> list[tuple[float, float]]:
@@ -76,7 +85,9 @@ def curves_svg(results: Path) -> str:
         seeds = [_points(run) for run in _runs(results, folder)]
         series += [Series(name, points, faint=True, paint=paint) for points in seeds]
         series += _mean(name, seeds, paint)
-    figure = chart_svg(Chart("", "score", series, legend=False), (760, 360))
+    figure = chart_svg(
+        Chart("score while training", "mean of the last 100 games", series, legend=False), (760, 360)
+    )
     found = re.search(r"<svg.*</svg>", figure, re.DOTALL)
     if found is None:
         return ""

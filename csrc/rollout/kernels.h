@@ -53,7 +53,7 @@ struct WinogradSum {
   Epilogue epilogue;
   float* scratch;  // winograd_scratch(in_channels) floats
 };
-// Floats from one point's tiles to the next one's. The line between them keeps the points of a tile in
+// Numbers from one point's tiles to the next one's. The line between them keeps the points of a tile in
 // different sets of the cache.
 constexpr std::int64_t winograd_plane(std::int64_t channels) {
   return kWinogradGroup * channels + kChannelUnit;

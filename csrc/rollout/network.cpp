@@ -87,6 +87,8 @@ std::int64_t Network::stored_scales(std::size_t index) const {
 bool Network::is_batched(std::size_t index) const {
   const Layer& layer = layers_[index];
   if (layer.kind != LayerKind::kLinear) return false;
+  // A constant is there once, not once a row.
+  if (layers_[static_cast<std::size_t>(layer.input)].kind == LayerKind::kConstant) return false;
   return layer.channels * registers_[static_cast<std::size_t>(layer.input)].shape.size() > kSmallLinear;
 }
 

@@ -108,7 +108,7 @@ struct RolloutKernels;
 // Weights as the kernels read them.
 struct PackedLayer {
   AlignedFloats weight, bias, film;
-  AlignedVector<std::uint16_t> weight_bf16;  // in place of `weight`
+  AlignedVector<std::uint16_t> weight_bf16;  // Bf16, in place of `weight`
 };
 
 // E networks of one architecture. Immutable, so safe to share between threads.

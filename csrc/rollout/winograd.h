@@ -124,7 +124,7 @@ inline void write_tile(const WinogradSum<Number>& call, Tile tile, std::int64_t 
   }
 }
 
-// Scratch memory: a point's patches of all input channels, then its sums.
+// Scratch memory: all points' sums for a block of output channels, then their patches of all inputs.
 template <class Number>
 void winograd_sum(const WinogradSum<Number>& call) {
   const std::int64_t tiles = ((call.height + kWinogradTile - 1) / kWinogradTile) *

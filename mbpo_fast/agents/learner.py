@@ -33,7 +33,7 @@ class Learner(ABC):
         self.device = torch.device(device)
         self.gradient_steps = 0
         self.cuda_graphs = cuda_graphs
-        self._learn = GraphedStep(self._gradient_step, make_graphs(cuda_graphs, self.device))
+        self._graphed_step = GraphedStep(self._gradient_step, make_graphs(cuda_graphs, self.device))
 
     @property
     @abstractmethod
@@ -55,7 +55,7 @@ class Learner(ABC):
             net = build()
         return net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
-    def _step(self, loss: Tensor, *clipped: Iterable[Tensor], max_grad_norm: float) -> list[Tensor]:
+    def _descend(self, loss: Tensor, *clipped: Iterable[Tensor], max_grad_norm: float) -> list[Tensor]:
         """One step down `loss`; the norms of each group of parameters before they were clipped."""
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -73,7 +73,7 @@ class Learner(ABC):
         for name, net in self._saved().items():
             net.load_state_dict(state[name])
         load_optimizer_state(self.optimizer, state["optimizer"])
-        self._learn.forget()
+        self._graphed_step.forget()
         self.gradient_steps = int(state["gradient_steps"])
 
     def policy_state_dict(self) -> dict[str, Tensor]:

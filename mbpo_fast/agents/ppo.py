@@ -106,10 +106,10 @@ class PPO(Learner):
             lambda: ActorCritic(stack_size, frame_shape, num_actions, hidden=config.hidden, bf16=bf16), seed
         )
         # A graph reads the rate from memory.
-        self._rate = torch.tensor(config.learning_rate, device=self.device) if cuda_graphs else None
+        rate = torch.tensor(config.learning_rate, device=self.device) if cuda_graphs else config.learning_rate
         self.optimizer = torch.optim.Adam(
             self._network.parameters(),
-            lr=config.learning_rate if self._rate is None else self._rate,
+            lr=rate,
             eps=config.adam_eps,
             fused=True,
             capturable=cuda_graphs,
@@ -159,21 +159,22 @@ class PPO(Learner):
         config = self.config
         rate = config.learning_rate * (remaining if config.anneal_learning_rate else 1.0)
         clip = config.clip_range * (remaining if config.anneal_clip_range else 1.0)
-        if self._rate is None:
-            self.optimizer.param_groups[0]["lr"] = rate
+        group = self.optimizer.param_groups[0]
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
         else:
-            self._rate.fill_(rate)
+            group["lr"] = rate
         limit = torch.tensor(clip)
         arrays = (batch.obs, batch.action, batch.log_prob, batch.value, batch.advantage, batch.returns)
         columns = (on_device(x, self.device) for x in arrays)
-        metrics = self._learn(on_device(limit, self.device), *columns)
+        metrics = self._graphed_step(on_device(limit, self.device), *columns)
         self.gradient_steps += 1
         return metrics | {"learning_rate": torch.tensor(rate), "clip_range": limit}
 
     def _gradient_step(self, *columns: Tensor) -> dict[str, Tensor]:
         """Columns: the clip range f32 [], then the batch's, in the order of `PolicyBatch`."""
         metrics = self._losses(*columns)
-        (metrics["grad_norm"],) = self._step(
+        (metrics["grad_norm"],) = self._descend(
             metrics["loss"], self._network.parameters(), max_grad_norm=self.config.max_grad_norm
         )
         return {name: value.detach() for name, value in metrics.items()}

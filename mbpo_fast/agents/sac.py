@@ -187,7 +187,7 @@ class SAC(Learner):
             device=self.device,
         )
         columns = (on_device(x, self.device) for x in (batch.reward, batch.discount, batch.action))
-        metrics = self._learn(obs, next_obs, *columns)
+        metrics = self._graphed_step(obs, next_obs, *columns)
         self.gradient_steps += 1
         if self.gradient_steps % self.config.target_period == 0:
             move_target(self.targets.parameters(), self.critics.parameters(), self.config.target_tau)
@@ -204,7 +204,7 @@ class SAC(Learner):
         actor_loss = _actor_loss(log_pi, self._joined(q_values.detach()), alpha)
         entropy = _entropy(log_pi.detach())
         alpha_loss = self._alpha_loss(entropy)
-        grad_norm, actor_grad_norm = self._step(
+        grad_norm, actor_grad_norm = self._descend(
             critic_loss + actor_loss + alpha_loss,
             self.critics.parameters(),
             self.actor.parameters(),

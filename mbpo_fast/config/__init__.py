@@ -7,9 +7,10 @@ from mbpo_fast.config.loader import (
     preset_names,
     resolved_yaml,
 )
-from mbpo_fast.config.schema import Config
+from mbpo_fast.config.schema import MACHINE_KEYS, Config
 
 __all__ = [
+    "MACHINE_KEYS",
     "Config",
     "SchemaRow",
     "config_schema_rows",

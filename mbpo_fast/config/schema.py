@@ -154,6 +154,10 @@ class TrackConfig(Settings):
     group: str | None = Field(None, description="W&B group, such as one for all seeds of an arm")
 
 
+MACHINE_KEYS = ("device", "threads", "cuda_graphs")
+"""Keys that belong to the machine that trains, not to what is trained."""
+
+
 class Config(Settings):
     """Everything that a run depends on."""
 

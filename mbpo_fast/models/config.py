@@ -67,7 +67,10 @@ class ModelConfig(Settings):
         0.25, ge=0, le=1, description="share of the rest from the newest quarter of the data; 0.25: uniform"
     )
     random_shift: int = Field(
-        0, ge=0, description="training rows are moved by up to so many pixels, all frames of a row alike"
+        0,
+        ge=0,
+        le=8,
+        description="training rows are moved at random by up to so many pixels, all frames alike; 0: off",
     )
     shifted_share: float = Field(0.5, ge=0, le=1, description="share of the rows that `random_shift` moves")
     propagation: Literal["member", "mean"] = Field(

@@ -28,7 +28,7 @@ cache or the GPU's memory."""
 class WorldModel:
     """E members, independent in their weights, with one optimiser.
 
-    The members run side by side on `threads` threads, each a plain network on one core: that
+    On a CPU the members run side by side on `threads` threads, each a plain network on one core: that
     beats grouped convolutions, and threads inside an operation on busy cores (figures in ARCHITECTURE.md).
     """
 
@@ -63,12 +63,22 @@ class WorldModel:
             fused=True,
             capturable=cuda_graphs,
         )
-        self._learn = GraphedStep(self._gradient_step, make_graphs(cuda_graphs, self.device))
+        self._graphed_step = GraphedStep(self._gradient_step, make_graphs(cuda_graphs, self.device))
         self.elites = list(range(config.num_elites))
         self.reward_threshold = 0.5
         self.end_threshold = 0.5
         self.change_scale = TYPICAL_CHANGE
         self.gradient_steps = 0
+
+    @property
+    def change_scale(self) -> float:
+        """The unit in which changes are learned."""
+        return self._change_scale
+
+    @change_scale.setter
+    def change_scale(self, scale: float) -> None:
+        self._change_scale = scale
+        self._graphed_step.forget()
 
     def losses(
         self,
@@ -101,7 +111,7 @@ class WorldModel:
 
         Returns the losses, means over the members.
         """
-        losses = self._learn(*rows, *self._dropout(rows[0].shape[1]))
+        losses = self._graphed_step(*rows, *self._dropout(rows[0].shape[1]))
         self._average()
         self.gradient_steps += 1
         return losses
@@ -228,7 +238,7 @@ class WorldModel:
         self.reward_threshold = float(state["reward_threshold"])
         self.end_threshold = float(state["end_threshold"])
         self.change_scale = float(state["change_scale"])
-        self._learn.forget()
+        self._graphed_step.forget()
         self.gradient_steps = int(state["gradient_steps"])
 
 

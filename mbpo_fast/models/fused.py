@@ -45,7 +45,7 @@ class FusedRolloutEngine:
         self.uncertainty = uncertainty or UncertaintyConfig()
         self.steps = 0
         self.metrics: dict[str, float] = {}
-        instructions = _core.isa() + ", bfloat16" * _core.has_fast_bf16()
+        instructions = _core.isa() + ", bfloat16 for networks in it" * _core.has_fast_bf16()
         self.description = f"fused on the CPU ({instructions}, threads: {threads})"
         self._pool = _core.ThreadPool(threads)
         self._networks: RolloutNetworks[PackedNetwork] = RolloutNetworks(_as_it_is, _as_it_is)

@@ -129,10 +129,11 @@ class ModelTrainer:
     ) -> tuple[Tensor, ...]:
         """The columns with a share of the rows moved, all frames of a row alike.
 
-        There are few rewards: without it they are learned by heart.
+        Few rewards are then harder to learn by heart.
         """
         most, count, step = self.config.random_shift, len(context), self.batches
         if most:
+            # Lanes after those that draw the offsets.
             draw = random_uniform(self.seed, Stream.MODEL_SHIFT, step, 2 * count)
             moved = draw[count:] < self.config.shifted_share
             offsets = (

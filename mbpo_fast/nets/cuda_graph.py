@@ -1,7 +1,7 @@
 """A gradient step as one CUDA graph: one launch in place of hundreds."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -10,6 +10,8 @@ from torch import Tensor
 Results = dict[str, Tensor]
 WARMUP = 3
 """Calls that run as they are, for they allocate the optimiser's state and choose kernels."""
+MOST_FORMS = 16
+"""Forms of the inputs that are captured: PPO's batches can have a length of their own in every round."""
 
 
 class Graphs(Protocol):
@@ -28,6 +30,8 @@ class CudaGraphs:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._aside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        # Of all captures: they run one after the other, and their results are copied at once.
+        self._pool = torch.cuda.graph_pool_handle()
 
     def warm(self, run: Callable[[], Results]) -> Results:
         """See `Graphs`: on a stream aside, for a capture cannot be on the default one."""
@@ -42,7 +46,7 @@ class CudaGraphs:
     def capture(self, run: Callable[[], Results]) -> Callable[[], Results]:
         """See `Graphs`."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.device(self._device), torch.cuda.graph(graph, stream=self._aside):
+        with torch.cuda.device(self._device), torch.cuda.graph(graph, self._pool, self._aside):
             results = run()
 
         def repeat() -> Results:
@@ -54,6 +58,8 @@ class CudaGraphs:
 
 class GraphedStep:
     """`step(*tensors)`, captured once for each form of its inputs where there are `graphs`; else called.
+
+    So it is called where there have been `MOST_FORMS` others.
 
     `step` must launch the same work every time: it waits for nothing, draws nothing, and reads no number that
     changes. What it replaces, weights or an optimiser's state, must be told by `forget`.
@@ -68,6 +74,8 @@ class GraphedStep:
         if self._graphs is None:
             return self._step(*inputs)
         form = tuple((x.shape, x.stride(), x.dtype) for x in inputs)
+        if form not in self._held and len(self._held) == MOST_FORMS:
+            return self._graphs.warm(lambda: self._step(*inputs))
         held = self._held.setdefault(form, _Held())
         if held.warmed < WARMUP:
             held.warmed += 1
@@ -89,7 +97,7 @@ class _Held:
     """Calls so far, and the capture with its inputs' memory."""
 
     warmed: int = 0
-    inputs: list[Tensor] | tuple[()] = ()
+    inputs: list[Tensor] = field(default_factory=list)
     repeat: Callable[[], Results] | None = None
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mbpo_fast.config import Config, load_config
+from mbpo_fast.config import MACHINE_KEYS, Config, load_config
 from mbpo_fast.config.strict_yaml import parse_scalar
 from mbpo_fast.errors import UsageError
 from mbpo_fast.sweeps.schema import Sweep
@@ -26,7 +26,7 @@ def trial_config(sweep: Sweep, settings: Mapping[str, Any]) -> Config:
     for key, value in _pairs([*sweep.options, *option_words(settings)]):
         if key == "config":
             sources.append(value)
-        elif key in ("seed", "device", "threads") or "." in key:
+        elif key.replace("-", "_") in ("seed", *MACHINE_KEYS) or "." in key:
             overrides[key.replace("-", "_")] = value
     try:
         return load_config(sources or [DEFAULT_CONFIG], overrides)
@@ -37,7 +37,7 @@ def trial_config(sweep: Sweep, settings: Mapping[str, Any]) -> Config:
 def check_settings(sweep: Sweep) -> list[Config]:
     """Configurations of the grid, or of the corners of the space; UsageError when one is not valid."""
     for axis in sweep.axes:
-        if axis.name not in (*_OPTIONS, "device", "threads") and "." not in axis.name:
+        if axis.name not in (*_OPTIONS, *MACHINE_KEYS) and "." not in axis.name:
             raise UsageError(
                 f"{sweep.file}: parameters.{axis.name}: expected config, seed or a setting such as "
                 "agent.learning_rate; `mbpo-fast config schema` lists them"

@@ -1,6 +1,7 @@
 """A world model fitted to fresh games, half by a trained policy and half by chance, without a run of MBPO."""
 
 import json
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -50,18 +51,20 @@ def fit_model(
     if run_dir.exists() and any(run_dir.iterdir()):
         raise UsageError(f"{run_dir}: expected a new folder, got one that holds something")
     policy = load_policy(path)
+    with tempfile.TemporaryDirectory() as folder:
+        defaults = Path(folder) / CONFIG_FILE
+        replace_text(defaults, resolved_yaml(_settings(policy.config, options)))
+        config = load_config([str(defaults)], overrides)
+    cuda_graphs = uses_graphs(config)
     run_dir.mkdir(parents=True, exist_ok=True)
-    replace_text(run_dir / CONFIG_FILE, resolved_yaml(_settings(policy.config, options)))
-    config = load_config([str(run_dir / CONFIG_FILE)], overrides)
     replace_text(run_dir / CONFIG_FILE, resolved_yaml(config))
     set_threads(config)
-    replay = _play(config, policy.agent, options)
-    model = build_model(
-        config, policy.agent.frame_shape, policy.agent.num_actions, cuda_graphs=uses_graphs(config)
-    )
+    agent = policy.agent
+    replay = _play(config, agent, options)
+    model = build_model(config, agent.frame_shape, agent.num_actions, cuda_graphs=cuda_graphs)
     store = CheckpointStore(run_dir / "checkpoints", keep=config.checkpoint.keep)
     for metrics in _rounds(ModelTrainer(model, seed=config.seed), replay, options.updates):
-        parts = {"agent": policy.agent.state_dict(), "model": model.state_dict()}
+        parts = {"agent": agent.state_dict(), "model": model.state_dict()}
         checkpoint = store.save(len(replay), {"trainer": {"parts": parts}}, {})
         with (run_dir / CURVE_FILE).open("a", encoding="utf-8") as curve:
             curve.write(json.dumps(metrics) + "\n")
@@ -81,6 +84,7 @@ def _settings(config: Config, options: FitOptions) -> Config:
     # Every reset has a row of its own, so that episodes of one step would need as much.
     content["replay"]["capacity"] = 2 * options.steps
     # Nobody learns to act here; the settings still have to be those of a run.
+    content |= {"cuda_graphs": False}  # of the machine that trained the policy
     content["training"] |= {"real_ratio": 0.5, "learning_starts": 100 * NUM_ENVS}
     return Config.model_validate(content)
 

@@ -153,7 +153,7 @@ def _description(policy: Policy, weights: FileEntry) -> dict[str, Any]:
     config = policy.config
     settings = config.model_dump(mode="json")
     # They belong to the machine that trained, not to the one that plays.
-    settings |= {"device": "auto", "threads": None}
+    settings |= {"device": "auto", "threads": None, "cuda_graphs": False}
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,

@@ -9,6 +9,7 @@ import torch
 from mbpo_fast import _core
 from mbpo_fast.agents import DDQN
 from mbpo_fast.agents.ddqn.frozen_target import LEAST_REST
+from mbpo_fast.errors import UsageError
 
 RESTS: dict[str, Any] = {"target_tau": 1.0, "target_period": LEAST_REST}
 
@@ -62,6 +63,28 @@ def test_a_td_target_equals_torchs(double: bool, agent: Callable, batch: Callabl
     rows = batch()
     given = [torch.from_numpy(x) for x in (rows.next_obs, rows.reward, rows.discount)]
     torch.testing.assert_close(learner._td_target(*given), spec._td_target(*given), rtol=1e-5, atol=1e-5)
+
+
+def test_values_of_a_target_in_bf16(agent: Callable, batch: Callable, perturb: Callable) -> None:
+    if not _core.has_fast_bf16():
+        pytest.skip("this processor has no fast products of bfloat16")
+    learner = agent(**RESTS, bf16=True)
+    perturb(learner.target)
+    obs = torch.from_numpy(batch().next_obs)
+    learner.target.bf16 = False
+    with torch.no_grad():
+        spec = learner.target(obs)
+    learner.target.bf16 = True
+    lost = learner._frozen_target(obs) - spec
+    assert 0 < lost.square().mean().sqrt() < 0.02 * spec.square().mean().sqrt()
+
+
+def test_a_target_that_is_not_finite_ends_the_run_in_one_line(agent: Callable, batch: Callable) -> None:
+    learner = agent(**RESTS)
+    with torch.no_grad():
+        next(learner.target.parameters())[0] = float("nan")
+    with pytest.raises(UsageError, match="training has diverged; a smaller agent"):
+        learner.update(batch())
 
 
 @pytest.mark.parametrize(

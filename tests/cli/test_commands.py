@@ -13,7 +13,7 @@ import pytest
 from cli_results import claimed_run, mistake
 
 from mbpo_fast import __version__, benchmarks, cli
-from mbpo_fast.config import config_schema_rows, load_config
+from mbpo_fast.config import MACHINE_KEYS, config_schema_rows, load_config
 from mbpo_fast.errors import UsageError
 
 
@@ -75,6 +75,7 @@ def test_overrides_reach_the_configuration(monkeypatch: pytest.MonkeyPatch, run:
 
 
 def test_every_key_without_a_group_is_an_option(run: Any) -> None:
+    assert cli._SHORT_KEYS == MACHINE_KEYS
     for row in config_schema_rows():
         if "." not in row.key and row.key != "seed":  # which is an option of its own
             for key in {row.key, row.key.replace("_", "-")}:

@@ -145,7 +145,7 @@ class DDQN(Learner):
         if batch.futures is not None:
             columns += [batch.futures.action, batch.futures.alive]
         obs, next_obs, *future = self._augmented(batch)
-        metrics = self._learn(obs, next_obs, *(on_device(x, self.device) for x in columns), *future)
+        metrics = self._graphed_step(obs, next_obs, *(on_device(x, self.device) for x in columns), *future)
         self.gradient_steps += 1
         if self.gradient_steps % self.config.target_period == 0:
             move_target(self.target.parameters(), self.online.parameters(), self.config.target_tau)
@@ -171,7 +171,7 @@ class DDQN(Learner):
             spr_loss = (weight[: len(rows)] * rows).mean()
             loss = loss + self.config.spr_weight * spr_loss
             metrics["spr_loss"] = spr_loss.detach()
-        (grad_norm,) = self._step(loss, self.learned, max_grad_norm=self.config.max_grad_norm)
+        (grad_norm,) = self._descend(loss, self.learned, max_grad_norm=self.config.max_grad_norm)
         q_values = self.online.expectation(chosen.detach()).mean()
         return metrics | {"q_values": q_values, "grad_norm": grad_norm, "surprise": surprise}
 
@@ -204,7 +204,7 @@ class DDQN(Learner):
         for net in (self.online, self.target):
             shrink_and_perturb(net, fresh, self.config.reset_keep)
         self.optimizer.state.clear()
-        self._learn.forget()
+        self._graphed_step.forget()
 
     def load_policy_state_dict(self, weights: Mapping[str, Tensor]) -> None:
         """Inverse of `policy_state_dict`, to act and not to learn on; RuntimeError for other weights."""

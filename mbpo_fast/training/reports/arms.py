@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mbpo_fast.config import Config, differences
+from mbpo_fast.config import MACHINE_KEYS, Config, differences
 from mbpo_fast.errors import UsageError
 from mbpo_fast.training.reports.svg import color
 from mbpo_fast.training.run_record import RunRecord, read_run
 
-IGNORED = ("seed", "device", "threads", "env.workers", "log", "checkpoint", "video", "track")
+IGNORED = ("seed", *MACHINE_KEYS, "env.workers", "log", "checkpoint", "video", "track")
 """Keys or groups that make no other arm: where a run was made, and what was written down of it."""
 _SHORT = 16
 _MOST_KEYS = 2
