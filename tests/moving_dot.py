@@ -9,7 +9,7 @@ SIDE, LANES = 36, 2
 SMALL = {
     "context": 4, "width": 8, "depth": 1, "outcome_width": 8, "batch_size": 8, "holdout_ratio": 0.3,
     "first_updates": 6, "updates": 4, "bf16": False, "check_every": 2, "holdout_rows": 64,
-    "gate": {"min_holdout": 64}, "learning_rate": 1e-3,
+    "gate": {"min_holdout": 64}, "learning_rate": 1e-3, "random_shift": 0,
 }  # fmt: skip
 
 

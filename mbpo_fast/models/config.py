@@ -39,7 +39,7 @@ class ModelConfig(Settings):
     weight_decay: float = Field(1e-2, ge=0, description="AdamW's decoupled weight decay")
     max_grad_norm: float = Field(10.0, gt=0, description="gradients are clipped to this norm")
     weight_average: float = Field(
-        0.995,
+        0.999,
         ge=0,
         lt=1,
         description="memory of the averaged weights that are judged and roll out; 0: the trained ones do",
@@ -67,7 +67,7 @@ class ModelConfig(Settings):
         0.25, ge=0, le=1, description="share of the rest from the newest quarter of the data; 0.25: uniform"
     )
     random_shift: int = Field(
-        0,
+        4,
         ge=0,
         le=8,
         description="training rows are moved at random by up to so many pixels, all frames alike; 0: off",
