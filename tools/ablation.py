@@ -15,6 +15,7 @@ ARMS = {
     "paper": "paper's mixing",
     "tuned": "quick start",
     "oracle": "perfect model",
+    "oracle10": "perfect model, 10 steps",
 }
 """Folders under `results/ablation`, a file for each seed, and what the pages call them."""
 HEADER = "| arm | seed | synthetic rows | while training, at 8,000, 16,000 and 24,000 | frozen policy |"
@@ -24,6 +25,7 @@ text { font: 11.5px system-ui, sans-serif; fill: #5d6879 } .y { text-anchor: end
 .grid { stroke: #d5dae2 } polyline { fill: none; stroke-width: 1.8 } .faint { stroke-width: 1; opacity: .45 }
 .band { opacity: .14 } .tip { fill: none } .end { font-weight: 600 }
 .c1 { stroke: #1a6fb5 } .c2 { stroke: #cf5c12 } .c3 { stroke: #1d8a6b } .c4 { stroke: #a6468f }
+.c5 { stroke: #8a6d00 } .f5, .t5 { fill: #8a6d00 }
 .f1, .t1 { fill: #1a6fb5 } .f2, .t2 { fill: #cf5c12 } .f3, .t3 { fill: #1d8a6b } .f4, .t4 { fill: #a6468f }
 </style>"""
 
