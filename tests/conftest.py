@@ -58,6 +58,15 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
+def fast_bf16() -> None:
+    """Skips where no instruction set multiplies bfloat16 faster than float32."""
+    from mbpo_fast import _core
+
+    if not _core.has_fast_bf16():
+        pytest.skip("this processor has no fast products of bfloat16")
+
+
+@pytest.fixture
 def device(request: pytest.FixtureRequest) -> object:
     """See tests/gpu_devices.py."""
     from gpu_devices import device_of

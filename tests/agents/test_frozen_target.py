@@ -65,9 +65,8 @@ def test_a_td_target_equals_torchs(double: bool, agent: Callable, batch: Callabl
     torch.testing.assert_close(learner._td_target(*given), spec._td_target(*given), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.usefixtures("fast_bf16")
 def test_values_of_a_target_in_bf16(agent: Callable, batch: Callable, perturb: Callable) -> None:
-    if not _core.has_fast_bf16():
-        pytest.skip("this processor has no fast products of bfloat16")
     learner = agent(**RESTS, bf16=True)
     perturb(learner.target)
     obs = torch.from_numpy(batch().next_obs)

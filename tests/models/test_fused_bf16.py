@@ -7,17 +7,12 @@ import pytest
 import torch
 from rollout_parts import ACTIONS, SIDE, agent, contexts, policy_agent, world
 
-from mbpo_fast import _core
 from mbpo_fast.data import ModelBuffer
 from mbpo_fast.models import FusedRolloutEngine, WorldModel
 from mbpo_fast.nets.packing import pack_policy, pack_world
 from mbpo_fast.nets.precision import autocast
 
-
-@pytest.fixture(autouse=True)
-def _fast() -> None:
-    if not _core.has_fast_bf16():
-        pytest.skip("this processor has no fast products of bfloat16")
+pytestmark = pytest.mark.usefixtures("fast_bf16")
 
 
 def rms(x: np.ndarray) -> float:

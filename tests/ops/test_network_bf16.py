@@ -15,12 +15,6 @@ SUMS = {"convolutions", "residual_blocks", "winograd_borders", "streamed", "cond
 
 
 @pytest.fixture
-def _fast() -> None:
-    if not _core.has_fast_bf16():
-        pytest.skip("this processor has no fast products of bfloat16")
-
-
-@pytest.fixture
 def _baseline() -> Iterator[None]:
     before = _core.isa()
     _core.use_isa("baseline")
@@ -39,7 +33,7 @@ def both(layers: Callable, rows: int, members: int) -> list[list[np.ndarray]]:
     return outs
 
 
-@pytest.mark.usefixtures("_fast")
+@pytest.mark.usefixtures("fast_bf16")
 @pytest.mark.parametrize("layers", NETWORKS, ids=lambda layers: layers.__name__)
 @pytest.mark.parametrize(("rows", "members"), [(1, 1), (19, 3)])
 def test_sums_of_bf16_products_are_near(layers: Callable, rows: int, members: int) -> None:
@@ -50,7 +44,7 @@ def test_sums_of_bf16_products_are_near(layers: Callable, rows: int, members: in
     assert not (same and layers.__name__ in SUMS), "no product was rounded"
 
 
-@pytest.mark.usefixtures("_fast")
+@pytest.mark.usefixtures("fast_bf16")
 def test_whole_numbers_are_summed_exactly() -> None:
     """Pixels have 8 bits, as bfloat16 has: sums of their products with small whole numbers lose nothing."""
     outs = []
