@@ -63,6 +63,9 @@ class ModelConfig(Settings):
     holdout_rows: int = Field(512, ge=16, description="held-out transitions that a check looks at")
     rewarded_share: float = Field(0.25, ge=0, lt=1, description="share of a model batch that has a reward")
     ended_share: float = Field(0.125, ge=0, lt=1, description="share of a model batch that ends an episode")
+    near_end_share: float = Field(
+        0.125, ge=0, lt=1, description="share of a model batch from the last steps before an end"
+    )
     recent_share: float = Field(
         0.25, ge=0, le=1, description="share of the rest from the newest quarter of the data; 0.25: uniform"
     )
@@ -86,8 +89,10 @@ class ModelConfig(Settings):
             raise ValueError("the oracle is one: propagation must be member and uncertainty.mode off")
         if self.num_elites > self.ensemble_size:
             raise ValueError(f"num_elites {self.num_elites} exceeds ensemble_size {self.ensemble_size}")
-        if self.rewarded_share + self.ended_share > 0.75:
-            raise ValueError("rewarded_share + ended_share must leave a quarter of the batch to chance")
+        if self.rewarded_share + self.ended_share + self.near_end_share > 0.75:
+            raise ValueError(
+                "rewarded_share + ended_share + near_end_share must leave a quarter of the batch to chance"
+            )
         if self.holdout_rows < self.gate.min_holdout:
             raise ValueError(
                 f"holdout_rows {self.holdout_rows} must reach gate.min_holdout {self.gate.min_holdout}"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,17 @@ Ids = NDArray[np.int64]
 
 UNIFORM_SHARE = 0.25
 """What the newest quarter's share is when nothing is preferred."""
+NEAR_END = 4
+"""So many steps before an end are those that are easily taken for it."""
+
+
+class _Pool(NamedTuple):
+    """What one member draws from, ids: its bootstrap sample, rewarded, ended, and shortly before an end."""
+
+    own: Ids
+    rewarded: Ids
+    ended: Ids
+    near_end: Ids
 
 
 class TransitionRows(Protocol):
@@ -34,6 +45,8 @@ class TransitionRows(Protocol):
 
 class Replay(Protocol):
     """The part of `mbpo_fast.data.ReplayBuffer` that the trainer reads."""
+
+    num_envs: int
 
     def valid_ids(self, n_step: int = 1, *, context: int = 4, split: str = "all") -> Ids:
         """Ids of all transitions of a split."""
@@ -97,23 +110,27 @@ class ModelTrainer:
             return None
         return replay.gather(_spread(ids, self.config.holdout_rows), context=self.config.context)
 
-    def _pools(self, replay: Replay) -> list[tuple[Ids, Ids, Ids]]:
-        """For each member its bootstrap sample: (all, rewarded, ended) ids, repeated by its weights."""
+    def _pools(self, replay: Replay) -> list[_Pool]:
+        """For each member the ids that it draws from: its bootstrap sample, and the rare ones.
+
+        The rare ones are every member's: a sample of its own would hold 63 % of them, and they are few.
+        """
         ids = replay.valid_ids(1, context=self.config.context, split="train")
         if not len(ids):
             raise ValueError(
                 "[ModelTrainer.fit] expected training transitions in the replay buffer, got none"
             )
         reward, terminated = replay.outcomes(ids)
+        ends = ids[terminated]
+        before = (ends[:, None] - replay.num_envs * np.arange(1, NEAR_END + 1)).ravel()
+        near_end = ids[np.isin(ids, before) & ~terminated]
         pools = []
         for weight in bootstrap_weights(ids, self.config.ensemble_size, self.seed):
-            if not weight.any():
-                weight = np.ones_like(weight)
-            own, rewarded, ended = (np.repeat(x, weight) for x in (ids, reward != 0, terminated))
-            pools.append((own, own[rewarded], own[ended]))
+            own = np.repeat(ids, weight) if weight.any() else ids
+            pools.append(_Pool(own, ids[reward != 0], ends, near_end))
         return pools
 
-    def _batch(self, replay: Replay, pools: Sequence[tuple[Ids, Ids, Ids]]) -> tuple[Tensor, ...]:
+    def _batch(self, replay: Replay, pools: Sequence[_Pool]) -> tuple[Tensor, ...]:
         """Balanced rows for every member: context, action, next frame, reward, end, each [E, B, ...]."""
         size = self.config.batch_size
         ids = np.concatenate(
@@ -145,16 +162,20 @@ class ModelTrainer:
             next_frame = random_shift(next_frame[:, None], down, right)[:, 0]
         return context, action, next_frame, *outcome
 
-    def _draw(self, pool: tuple[Ids, Ids, Ids], size: int, step: int) -> Ids:
-        """`size` ids of one member: a share rewarded, a share ended, the rest as they come."""
-        own, rewarded, ended = pool
-        chosen = own[self._recent(len(own), size, step)]
+    def _draw(self, pool: _Pool, size: int, step: int) -> Ids:
+        """`size` ids of one member: shares of the rare kinds first, the rest as they come."""
+        chosen = pool.own[self._recent(len(pool.own), size, step)]
+        kinds = (
+            (pool.rewarded, self.config.rewarded_share),
+            (pool.ended, self.config.ended_share),
+            (pool.near_end, self.config.near_end_share),
+        )
         first = 0
-        for special, share in ((rewarded, self.config.rewarded_share), (ended, self.config.ended_share)):
-            count = round(size * share) if len(special) else 0
+        for rare, share in kinds:
+            count = round(size * share) if len(rare) else 0
             if count:
-                draw = random_integers(self.seed, Stream.MODEL_BATCH, step, size, len(special), word=2)
-                chosen[first : first + count] = special[draw[first : first + count]]
+                draw = random_integers(self.seed, Stream.MODEL_BATCH, step, size, len(rare), word=2)
+                chosen[first : first + count] = rare[draw[first : first + count]]
             first += count
         return chosen
 

@@ -10,7 +10,7 @@ from moving_dot import LANES, SIDE, model, replay
 from mbpo_fast.data import ReplayBuffer
 from mbpo_fast.models import ModelTrainer
 from mbpo_fast.models.losses import TYPICAL_CHANGE
-from mbpo_fast.models.trainer import _EarlyStop, bootstrap_weights, rank_elites
+from mbpo_fast.models.trainer import NEAR_END, _EarlyStop, _Pool, bootstrap_weights, rank_elites
 from mbpo_fast.ops import reference
 
 
@@ -68,41 +68,59 @@ def test_each_member_draws_from_its_own_bootstrap() -> None:
     trainer = ModelTrainer(model(), seed=0)
     ids = buffer.valid_ids(1, context=4, split="train")
     weights = bootstrap_weights(ids, 5, seed=0)
-    for (own, rewarded, ended), weight in zip(trainer._pools(buffer), weights, strict=True):
-        assert np.array_equal(own, np.repeat(ids, weight))
-        reward, terminated = buffer.outcomes(own)
-        assert np.array_equal(rewarded, own[reward != 0])
-        assert np.array_equal(ended, own[terminated])
+    for pool, weight in zip(trainer._pools(buffer), weights, strict=True):
+        assert np.array_equal(pool.own, np.repeat(ids, weight))
     # From equal pools members still draw different rows.
     alike = [trainer._pools(buffer)[0]] * 5
     drawn = trainer._batch(buffer, alike)[0]
     assert not torch.equal(drawn[0], drawn[1])
     # The same after more data has come: what was drawn stays drawn.
     again = trainer._pools(buffer)
-    assert np.array_equal(again[0][0], np.repeat(ids, weights[0]))
+    assert np.array_equal(again[0].own, np.repeat(ids, weights[0]))
 
 
-def test_batches_hold_the_stated_shares_of_rewards_and_ends() -> None:
+def test_rare_rows_are_every_members() -> None:
     buffer = replay()
-    trainer = ModelTrainer(model(batch_size=16, rewarded_share=0.25, ended_share=0.125), seed=0)
+    ids = buffer.valid_ids(1, context=4, split="train")
+    reward, terminated = buffer.outcomes(ids)
+    near = []
+    for lane in range(LANES):
+        own = ids % LANES == lane
+        ends = ids[own & terminated]
+        near += [i for i in ids[own & ~terminated] if any(0 < end - i <= NEAR_END * LANES for end in ends)]
+    assert len(near) > 10
+    for pool in ModelTrainer(model(), seed=0)._pools(buffer):
+        assert np.array_equal(pool.rewarded, ids[reward != 0])
+        assert np.array_equal(pool.ended, ids[terminated])
+        assert np.array_equal(pool.near_end, np.sort(near))
+
+
+def test_batches_hold_the_stated_shares_of_rare_rows() -> None:
+    buffer = replay()
+    shares = {"rewarded_share": 0.25, "ended_share": 0.125, "near_end_share": 0.125}
+    trainer = ModelTrainer(model(batch_size=16, **shares), seed=0)
     pools = trainer._pools(buffer)
     _, _, _, reward, terminated = trainer._batch(buffer, pools)
     assert reward.shape == (5, 16)
     assert ((reward != 0)[:, :4]).all()
     assert terminated[:, 4:6].all()
-    natural = ModelTrainer(model(batch_size=16, rewarded_share=0.0, ended_share=0.0), seed=0)
+    drawn = trainer._draw(pools[0], 16, step=0)
+    assert np.isin(drawn[6:8], pools[0].near_end).all()
+    assert not np.isin(drawn[8:], pools[0].near_end).all()
+    natural = ModelTrainer(model(batch_size=16, **dict.fromkeys(shares, 0.0)), seed=0)
     _, _, _, reward, _ = natural._batch(buffer, natural._pools(buffer))
     assert (reward != 0).float().mean() < 0.2
 
 
 def test_recent_share_of_a_batch_comes_from_the_newest_quarter() -> None:
     for share, low, high in ((0.75, 0.7, 0.8), (0.0, 0.0, 0.0), (0.25, 0.2, 0.3)):
-        trainer = ModelTrainer(model(recent_share=share, rewarded_share=0.0, ended_share=0.0), seed=0)
+        trainer = ModelTrainer(model(recent_share=share), seed=0)
         own = np.arange(1000)
-        drawn = trainer._draw((own, own[:0], own[:0]), 4000, step=3)
+        pool = _Pool(own, own[:0], own[:0], own[:0])
+        drawn = trainer._draw(pool, 4000, step=3)
         assert low <= (drawn >= 750).mean() <= high
         assert len(np.unique(drawn)) > 200, "uniform within its part"
-    assert np.array_equal(drawn, trainer._draw((own, own[:0], own[:0]), 4000, step=3))
+    assert np.array_equal(drawn, trainer._draw(pool, 4000, step=3))
 
 
 def test_a_share_of_the_rows_is_moved_with_all_their_frames() -> None:
