@@ -1,8 +1,7 @@
 """Fits the world model to the replay buffer: held-out episodes, fixed bootstraps, early stop, elites."""
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,25 +11,10 @@ from mbpo_fast.models.config import ModelConfig
 from mbpo_fast.models.ensemble import WorldModel
 from mbpo_fast.models.losses import typical_change
 from mbpo_fast.models.metrics import average_precision, best_threshold, f1_score, pixel_errors
+from mbpo_fast.models.pools import Ids, Pool, draw_rows, member_pools
 from mbpo_fast.nets.augment import random_shift
 from mbpo_fast.nets.tensors import on_device, on_host
-from mbpo_fast.ops import Stream, random_integers, random_uniform, random_words_at
-
-Ids = NDArray[np.int64]
-
-UNIFORM_SHARE = 0.25
-"""What the newest quarter's share is when nothing is preferred."""
-NEAR_END = 4
-"""So many steps before an end are those that are easily taken for it."""
-
-
-class _Pool(NamedTuple):
-    """What one member draws from, ids: its bootstrap sample, rewarded, ended, and shortly before an end."""
-
-    own: Ids
-    rewarded: Ids
-    ended: Ids
-    near_end: Ids
+from mbpo_fast.ops import Stream, random_integers, random_uniform
 
 
 class TransitionRows(Protocol):
@@ -110,31 +94,28 @@ class ModelTrainer:
             return None
         return replay.gather(_spread(ids, self.config.holdout_rows), context=self.config.context)
 
-    def _pools(self, replay: Replay) -> list[_Pool]:
-        """For each member the ids that it draws from: its bootstrap sample, and the rare ones.
-
-        The rare ones are every member's: a sample of its own would hold 63 % of them, and they are few.
-        """
+    def _pools(self, replay: Replay) -> list[Pool]:
         ids = replay.valid_ids(1, context=self.config.context, split="train")
         if not len(ids):
             raise ValueError(
                 "[ModelTrainer.fit] expected training transitions in the replay buffer, got none"
             )
-        reward, terminated = replay.outcomes(ids)
-        ends = ids[terminated]
-        before = (ends[:, None] - replay.num_envs * np.arange(1, NEAR_END + 1)).ravel()
-        near_end = ids[np.isin(ids, before) & ~terminated]
-        pools = []
-        for weight in bootstrap_weights(ids, self.config.ensemble_size, self.seed):
-            own = np.repeat(ids, weight) if weight.any() else ids
-            pools.append(_Pool(own, ids[reward != 0], ends, near_end))
-        return pools
+        return member_pools(
+            ids,
+            *replay.outcomes(ids),
+            num_envs=replay.num_envs,
+            members=self.config.ensemble_size,
+            seed=self.seed,
+        )
 
-    def _batch(self, replay: Replay, pools: Sequence[_Pool]) -> tuple[Tensor, ...]:
+    def _batch(self, replay: Replay, pools: Sequence[Pool]) -> tuple[Tensor, ...]:
         """Balanced rows for every member: context, action, next frame, reward, end, each [E, B, ...]."""
         size = self.config.batch_size
         ids = np.concatenate(
-            [self._draw(pool, size, self.batches * len(pools) + m) for m, pool in enumerate(pools)]
+            [
+                draw_rows(pool, self.config, seed=self.seed, step=self.batches * len(pools) + m)
+                for m, pool in enumerate(pools)
+            ]
         )
         self.batches += 1
         rows = replay.gather(ids, context=self.config.context)
@@ -161,33 +142,6 @@ class ModelTrainer:
             context = random_shift(context, down, right)
             next_frame = random_shift(next_frame[:, None], down, right)[:, 0]
         return context, action, next_frame, *outcome
-
-    def _draw(self, pool: _Pool, size: int, step: int) -> Ids:
-        """`size` ids of one member: shares of the rare kinds first, the rest as they come."""
-        chosen = pool.own[self._recent(len(pool.own), size, step)]
-        kinds = (
-            (pool.rewarded, self.config.rewarded_share),
-            (pool.ended, self.config.ended_share),
-            (pool.near_end, self.config.near_end_share),
-        )
-        first = 0
-        for rare, share in kinds:
-            count = round(size * share) if len(rare) else 0
-            if count:
-                draw = random_integers(self.seed, Stream.MODEL_BATCH, step, size, len(rare), word=2)
-                chosen[first : first + count] = rare[draw[first : first + count]]
-            first += count
-        return chosen
-
-    def _recent(self, count: int, size: int, step: int) -> NDArray[np.int64]:
-        """`size` of `count` places: `recent_share` of them in the newest quarter."""
-        if self.config.recent_share == UNIFORM_SHARE or count < 4:
-            return random_integers(self.seed, Stream.MODEL_BATCH, step, size, count)
-        old = count - count // 4
-        newest = random_integers(self.seed, Stream.MODEL_BATCH, step, size, count - old) + old
-        older = random_integers(self.seed, Stream.MODEL_BATCH, step, size, old)
-        recent = random_uniform(self.seed, Stream.MODEL_RECENCY, step, size) < self.config.recent_share
-        return np.where(recent, newest, older)
 
     def _tensors(self, rows: TransitionRows) -> tuple[Tensor, ...]:
         arrays = (rows.obs, rows.action, rows.next_obs[:, -1], rows.reward, rows.terminated)
@@ -294,21 +248,6 @@ class _EarlyStop:
 def rank_elites(scores: NDArray[np.float64], count: int) -> list[int]:
     """The `count` members of lowest score, best first; NaN ranks last."""
     return [int(m) for m in np.argsort(scores, kind="stable")[:count]]
-
-
-def bootstrap_weights(ids: Ids, members: int, seed: int) -> NDArray[np.int64]:
-    """How often each member's bootstrap sample holds each transition: i64 [E, K], Poisson(1).
-
-    The draw is keyed by (seed, member, transition id), so a weight holds for life while the buffer grows;
-    Poisson(1) is the limit of sampling with replacement (Oza and Russell 2001).
-    """
-    blocks = [
-        random_words_at(seed, Stream.BOOTSTRAP, ids, np.full_like(ids, block))
-        for block in range((members + 3) // 4)
-    ]
-    words = np.concatenate(blocks, axis=1)[:, :members].T
-    cumulative = np.cumsum([math.exp(-1.0) / math.factorial(k) for k in range(8)])
-    return np.searchsorted(cumulative, words * 2.0**-32, side="right")
 
 
 def _spread(ids: Ids, count: int) -> Ids:

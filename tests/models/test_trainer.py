@@ -10,21 +10,9 @@ from moving_dot import LANES, SIDE, model, replay
 from mbpo_fast.data import ReplayBuffer
 from mbpo_fast.models import ModelTrainer
 from mbpo_fast.models.losses import TYPICAL_CHANGE
-from mbpo_fast.models.trainer import NEAR_END, _EarlyStop, _Pool, bootstrap_weights, rank_elites
+from mbpo_fast.models.pools import NEAR_END, bootstrap_weights, draw_rows
+from mbpo_fast.models.trainer import _EarlyStop, rank_elites
 from mbpo_fast.ops import reference
-
-
-def test_bootstrap_weights_are_fixed_for_life_and_differ_between_members() -> None:
-    ids = np.arange(20_000, dtype=np.int64)
-    weights = bootstrap_weights(ids, 6, seed=3)
-    assert weights.shape == (6, 20_000)
-    later = bootstrap_weights(ids[5_000:5_100], 6, seed=3)
-    assert np.array_equal(weights[:, 5_000:5_100], later), "a weight depends on its transition alone"
-    for m in range(1, 6):
-        assert np.corrcoef(weights[0], weights[m])[0, 1] < 0.05
-    assert np.abs(weights.mean(axis=1) - 1).max() < 0.03
-    assert np.abs((weights == 0).mean(axis=1) - np.exp(-1)).max() < 0.02, "Poisson(1)"
-    assert not np.array_equal(bootstrap_weights(ids, 6, seed=4), weights)
 
 
 class Spy:
@@ -104,23 +92,12 @@ def test_batches_hold_the_stated_shares_of_rare_rows() -> None:
     assert reward.shape == (5, 16)
     assert ((reward != 0)[:, :4]).all()
     assert terminated[:, 4:6].all()
-    drawn = trainer._draw(pools[0], 16, step=0)
+    drawn = draw_rows(pools[0], trainer.config, seed=0, step=0)
     assert np.isin(drawn[6:8], pools[0].near_end).all()
     assert not np.isin(drawn[8:], pools[0].near_end).all()
     natural = ModelTrainer(model(batch_size=16, **dict.fromkeys(shares, 0.0)), seed=0)
     _, _, _, reward, _ = natural._batch(buffer, natural._pools(buffer))
     assert (reward != 0).float().mean() < 0.2
-
-
-def test_recent_share_of_a_batch_comes_from_the_newest_quarter() -> None:
-    for share, low, high in ((0.75, 0.7, 0.8), (0.0, 0.0, 0.0), (0.25, 0.2, 0.3)):
-        trainer = ModelTrainer(model(recent_share=share), seed=0)
-        own = np.arange(1000)
-        pool = _Pool(own, own[:0], own[:0], own[:0])
-        drawn = trainer._draw(pool, 4000, step=3)
-        assert low <= (drawn >= 750).mean() <= high
-        assert len(np.unique(drawn)) > 200, "uniform within its part"
-    assert np.array_equal(drawn, trainer._draw(pool, 4000, step=3))
 
 
 def test_a_share_of_the_rows_is_moved_with_all_their_frames() -> None:
