@@ -14,6 +14,7 @@ ARMS = {
     "control": "no model",
     "paper": "paper's mixing",
     "tuned": "quick start",
+    "default": "default world model",
     "oracle": "perfect model",
     "oracle10": "perfect model, 10 steps",
 }
@@ -25,7 +26,7 @@ text { font: 11.5px system-ui, sans-serif; fill: #5d6879 } .y { text-anchor: end
 .grid { stroke: #d5dae2 } polyline { fill: none; stroke-width: 1.8 } .faint { stroke-width: 1; opacity: .45 }
 .band { opacity: .14 } .tip { fill: none } .end { font-weight: 600 }
 .c1 { stroke: #1a6fb5 } .c2 { stroke: #cf5c12 } .c3 { stroke: #1d8a6b } .c4 { stroke: #a6468f }
-.c5 { stroke: #8a6d00 } .f5, .t5 { fill: #8a6d00 }
+.c5 { stroke: #8a6d00 } .f5, .t5 { fill: #8a6d00 } .c6 { stroke: #5b5bd6 } .f6, .t6 { fill: #5b5bd6 }
 .f1, .t1 { fill: #1a6fb5 } .f2, .t2 { fill: #cf5c12 } .f3, .t3 { fill: #1d8a6b } .f4, .t4 { fill: #a6468f }
 </style>"""
 

@@ -62,9 +62,9 @@ class ModelConfig(Settings):
     holdout_ratio: float = Field(0.1, gt=0, lt=1, description="share of episodes that is never trained on")
     holdout_rows: int = Field(512, ge=16, description="held-out transitions that a check looks at")
     rewarded_share: float = Field(0.25, ge=0, lt=1, description="share of a model batch that has a reward")
-    ended_share: float = Field(0.125, ge=0, lt=1, description="share of a model batch that ends an episode")
+    ended_share: float = Field(0.0625, ge=0, lt=1, description="share of a model batch that ends an episode")
     near_end_share: float = Field(
-        0.125, ge=0, lt=1, description="share of a model batch from the last steps before an end"
+        0.0625, ge=0, lt=1, description="share of a model batch from the last steps before an end"
     )
     recent_share: float = Field(
         0.25, ge=0, le=1, description="share of the rest from the newest quarter of the data; 0.25: uniform"

@@ -78,7 +78,7 @@ def draw_rows(pool: Pool, config: ModelConfig, *, seed: int, step: int) -> Ids:
     )
     first = 0
     for rare, share in kinds:
-        count = round(size * share) if len(rare) else 0
+        count = max(1, round(size * share)) if share and len(rare) else 0
         if count:
             draw = random_integers(seed, Stream.MODEL_BATCH, step, size, len(rare), word=2)
             chosen[first : first + count] = rare[draw[first : first + count]]

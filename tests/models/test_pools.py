@@ -28,3 +28,13 @@ def test_recent_share_of_a_batch_comes_from_the_newest_quarter() -> None:
         assert low <= (drawn >= 750).mean() <= high
         assert len(np.unique(drawn)) > 200, "uniform within its part"
     assert np.array_equal(drawn, draw_rows(pool, config, seed=0, step=3))
+
+
+def test_a_small_batch_holds_at_least_one_row_of_each_rare_kind() -> None:
+    own = np.arange(1000)
+    pool = Pool(own, own[:0] + 1000, own[:1] + 2000, own[:1] + 3000)
+    drawn = draw_rows(pool, ModelConfig(batch_size=8, ended_share=0.01, near_end_share=0.01), seed=0, step=0)
+    assert drawn[:2].tolist() == [2000, 3000]
+    assert (drawn[2:] < 1000).all(), "nothing was rewarded"
+    none = draw_rows(pool, ModelConfig(batch_size=8, ended_share=0.0, near_end_share=0.0), seed=0, step=0)
+    assert (none < 1000).all()
