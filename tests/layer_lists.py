@@ -104,8 +104,9 @@ def norms(m: Maker) -> list[int]:
 
 def pools(m: Maker) -> list[int]:
     x = m.conv(m.net.frames(4, cell=4), 4, 1)
-    wide = m.conv(x, 50, 1)
-    return [m.net.pool(map_, kind) for map_ in (x, wide) for kind in POOLS]
+    wide = m.conv(m.net.frames(4, cell=2), 50, 1)
+    bands = m.net.shape(x)[0]
+    return [m.net.pool(map_, kind, bands=n) for map_ in (x, wide) for kind in POOLS for n in (1, bands)]
 
 
 def means(m: Maker) -> list[int]:

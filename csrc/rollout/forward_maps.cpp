@@ -85,20 +85,23 @@ void Forward::normalise(std::size_t index, const RowBlock& block, std::int64_t i
 void Forward::pool(std::size_t index, std::int64_t i) {
   const Layer& layer = network_.layers()[index];
   const RolloutKernels& kernels = network_.kernels();
-  const MapView map = view(layer.input, i);
-  const std::int64_t channels = network_.registers()[index].shape.channels;
-  const auto cells = static_cast<float>(map.height * map.width);
-  float* out = own(index, i);
-  float *sums = scratch_.data(), *most = sums + map.step;
-  if (layer.option == 0 || layer.option == 3) {
-    (layer.option == 0 ? kernels.channel_sums : kernels.channel_magnitudes)(map, sums);
-    for (std::int64_t c = 0; c < channels; ++c) out[c] = sums[c] / cells;
-    return;
-  }
-  kernels.channel_maxima(map, most);
-  if (layer.option == 2) kernels.channel_exponentials(map, most, sums);
-  for (std::int64_t c = 0; c < channels; ++c) {
-    out[c] = layer.option == 1 ? most[c] : most[c] + std::log(sums[c] / cells);
+  MapView band = view(layer.input, i);
+  band.height /= layer.kernel;
+  const std::int64_t channels = place(layer.input).shape.channels;
+  const auto cells = static_cast<float>(band.height * band.width);
+  float *sums = scratch_.data(), *most = sums + band.step;
+  float* const end = own(index, i) + layer.kernel * channels;
+  for (float* out = own(index, i); out != end; out += channels, band.in += band.height * band.in_line) {
+    if (layer.option == 0 || layer.option == 3) {
+      (layer.option == 0 ? kernels.channel_sums : kernels.channel_magnitudes)(band, sums);
+      for (std::int64_t c = 0; c < channels; ++c) out[c] = sums[c] / cells;
+      continue;
+    }
+    kernels.channel_maxima(band, most);
+    if (layer.option == 2) kernels.channel_exponentials(band, most, sums);
+    for (std::int64_t c = 0; c < channels; ++c) {
+      out[c] = layer.option == 1 ? most[c] : most[c] + std::log(sums[c] / cells);
+    }
   }
 }
 

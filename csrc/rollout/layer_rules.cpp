@@ -117,7 +117,9 @@ Shape shape_of_input(const char* op, const std::string& name, const Layer& layer
     case LayerKind::kPool:
       MBPO_CHECK(layer.option >= 0 && layer.option <= 3, op, what("with an option from 0 to 3"),
                  layer.option);
-      return {1, 1, in.channels};
+      MBPO_CHECK(in.height % layer.kernel == 0, op, what("with bands that divide ", in.height, " lines"),
+                 layer.kernel);
+      return {1, 1, layer.kernel * in.channels};
     case LayerKind::kDepthToSpace:
       MBPO_CHECK(in.channels % area == 0, op, what("of a multiple of ", area, " channels"), in.channels);
       return {in.height * layer.kernel, in.width * layer.kernel, in.channels / area};

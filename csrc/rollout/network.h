@@ -21,7 +21,8 @@
 //   kClamp        weight [2]: not below the first, not above the second
 //   kMaxPool      maximum over windows of kernel x kernel cells, stride, padding; outside counts for nothing
 //   kPool         over the cells of the map, by channel. option 0: mean, 1: maximum, 2: log of the mean of
-//                 exp, 3: mean of the magnitudes
+//                 exp, 3: mean of the magnitudes. kernel: the map is cut into so many bands of lines, each
+//                 pooled alone, -> [bands * channels]
 //   kDepthToSpace channel c * k * k + i becomes pixel i of a k x k cell in channel c, k = kernel
 //   kExpectation  [channels * atoms] -> [channels]: mean of weight [atoms] under a softmax over the atoms,
 //                 option = atoms (Bellemare et al. 2017)

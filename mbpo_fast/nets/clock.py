@@ -24,6 +24,8 @@ FINE_LIMIT = 0.2
 """The same for the outcome's second look at the clock: while a ship explodes, little else moves."""
 FINE_SCALE = 10.0
 """Brings the fine ticks to the size of the others."""
+MOST_BANDS = 7
+"""Bands of lines, at most, that have a clock of their own."""
 LOGIT_LIMIT = 2.0
 """A pixel that changes for sure or surely not: how sure the mask is beyond that tells the outcome nothing."""
 
@@ -35,7 +37,8 @@ class ClockNet(PixelNet):
     march every 8th step, a lost life is counted 32 steps after the hit. So there are three looks at the past:
     the newest `detail_frames` frames pixel by pixel; all `context` frames as means of cells; and the clock,
     the mean change of every past step, which scales and shifts the channels of each block (FiLM, Perez et
-    al. 2018).
+    al. 2018). The outcome has a clock for each band of the screen's lines, too: a ship explodes at the bottom
+    while bombs and invaders go on above it.
 
     Rewards and ends are rare: learned from the pixels they are learned by heart. So the outcome is read from
     what the pixels' part knows of every cell and from the change that it predicts there, a hit or an
@@ -66,7 +69,9 @@ class ClockNet(PixelNet):
         self.blocks = nn.ModuleList(_ResidualBlock(width, clock_width, num_actions) for _ in range(depth))
         self.head = nn.Conv2d(width, 2 * CELL**2, 1)
         known = 2 * width + 2 * CELL**2
-        self.outcome_condition = _Condition(2 * (context - 1), num_actions, clock_width)
+        lines = frame_shape[0] // CELL
+        self.bands = max(n for n in range(1, MOST_BANDS + 1) if lines % n == 0)
+        self.outcome_condition = _Condition((2 + self.bands) * (context - 1), num_actions, clock_width)
         self.outcome = _OutcomeNet(known, outcome_width, outcome_depth, clock_width, num_actions)
         self._start_as_a_copy()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -80,7 +85,7 @@ class ClockNet(PixelNet):
     def forward(self, context: Tensor, action: Tensor, keep: Tensor | None = None) -> Prediction:
         """See `PixelNet`; `keep` f32 [B, outcome_width] scales the outcome's last channels: its dropout."""
         steps = cell_steps(context, CELL)
-        clock = steps.abs().mean(dim=(2, 3)).clamp_(max=CLOCK_LIMIT)
+        clock, band_clocks = self._clocks(steps)
         dtype = compute_dtype(context.device)
         # Added up in float32: what is left of nearly equal frames would drown in bfloat16's rounding.
         with torch.autocast(context.device.type, enabled=False):
@@ -92,7 +97,7 @@ class ClockNet(PixelNet):
         head = self.head(F.relu(x)).float()
         pixels = F.pixel_shuffle(head, CELL)
         known = self._known(seen, x, head)
-        ticks = torch.cat([clock, clock.clamp(max=FINE_LIMIT) * FINE_SCALE], dim=1)
+        ticks = torch.cat([clock, clock.clamp(max=FINE_LIMIT) * FINE_SCALE, band_clocks], dim=1)
         logits = self.outcome(known, self.outcome_condition(ticks, action), action, keep)
         return Prediction(
             delta=pixels[:, 1],
@@ -100,6 +105,13 @@ class ClockNet(PixelNet):
             reward_logits=logits[:, :NUM_REWARD_CLASSES],
             end_logit=logits[:, NUM_REWARD_CLASSES],
         )
+
+    def _clocks(self, steps: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean changes: of the screen f32 [B, C - 1]; of its bands, top first, f32 [B, bands * (C - 1)]."""
+        by_line = steps.abs().mean(dim=3)
+        bands = by_line.reshape(*by_line.shape[:2], self.bands, -1).mean(dim=3)
+        clock = by_line.mean(dim=2)
+        return clock.clamp_(max=CLOCK_LIMIT), bands.transpose(1, 2).flatten(1).clamp_(max=CLOCK_LIMIT)
 
     def _known(self, seen: Tensor, x: Tensor, head: Tensor) -> Tensor:
         """What the pixels' part knows of every cell, f32 [B, 2 W + 32, h / 4, w / 4], without a gradient."""

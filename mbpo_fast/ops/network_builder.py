@@ -233,12 +233,18 @@ class NetworkBuilder:
             padding=padding,
         )
 
-    def pool(self, x: int, kind: str) -> int:
-        """Over the cells, by channel: "mean", "max", "logmeanexp" or "magnitude", the mean of |x|."""
+    def pool(self, x: int, kind: str, *, bands: int = 1) -> int:
+        """Over the cells, by channel: "mean", "max", "logmeanexp" or "magnitude", the mean of |x|.
+
+        The map [h, w, C] is cut into `bands` of h / bands lines, each pooled alone: [bands * C], top first.
+        """
         if kind not in POOLS:
             refuse(f"a pool of {', '.join(POOLS)}", repr(kind))
-        channels = self.shape(x)[2]
-        return self._add("pool", (1, 1, channels), input=x, option=POOLS.index(kind))
+        height, _, channels = self.shape(x)
+        if bands < 1 or height % bands:
+            refuse(f"bands that divide {height} lines", str(bands))
+        shape = (1, 1, bands * channels)
+        return self._add("pool", shape, input=x, option=POOLS.index(kind), kernel=bands)
 
     def depth_to_space(self, x: int, block: int) -> int:
         """Channel c * block**2 + i becomes pixel i of a cell of channel c, as in `pixel_shuffle`."""

@@ -113,11 +113,12 @@ def _max_pool(layer: dict[str, int], _: Doubles, x: Doubles) -> Doubles:
 
 
 def _pool(layer: dict[str, int], _: Doubles, x: Doubles) -> Doubles:
-    most: Doubles = x.max(axis=(1, 2), keepdims=True)
-    mean: Doubles = x.mean(axis=(1, 2), keepdims=True)
-    soft: Doubles = most + np.log(np.exp(x - most).mean(axis=(1, 2), keepdims=True))
-    magnitude: Doubles = np.abs(x).mean(axis=(1, 2), keepdims=True)
-    pooled: Doubles = (mean, most, soft, magnitude)[layer["option"]]
+    batch, _, _, channels = x.shape
+    bands = x.reshape(batch, layer["kernel"], -1, channels)
+    most = bands.max(axis=2, keepdims=True)
+    soft = most + np.log(np.exp(bands - most).mean(axis=2, keepdims=True))
+    mean, magnitude = (y.mean(axis=2, keepdims=True) for y in (bands, np.abs(bands)))
+    pooled: Doubles = (mean, most, soft, magnitude)[layer["option"]].reshape(batch, 1, 1, -1)
     return pooled
 
 

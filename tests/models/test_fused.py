@@ -54,8 +54,8 @@ def check_step(model: WorldModel, rows: int, side: int = SIDE) -> None:
     )
     apart = np.abs(ours[0].astype(int) - frame.astype(int))
     masked = getattr(model.members[0], "head", None) is not None
-    # A pixel whose log odds lie next to zero may change on one side only.
-    assert (apart > 0).mean() <= FEW_PIXELS
+    # A pixel whose log odds lie next to zero may change on one side only: one, in a batch that is small.
+    assert (apart > 0).sum() <= max(1, FEW_PIXELS * apart.size)
     assert masked or apart.max() <= 1
     assert (frame != context[:, -1]).mean() > 0.02, "the step changes something"
     decided = [model.predict(given[0][i : i + 1], given[1][i : i + 1], member[i]) for i in range(rows)]

@@ -100,7 +100,7 @@ def _name_of(net: torch.nn.Module, part: torch.nn.Module) -> str:
     return next(name for name, module in net.named_modules() if module is part)
 
 
-def test_the_outcome_hears_quiet_ticks_of_the_clock_louder() -> None:
+def test_the_outcome_hears_quiet_ticks_of_the_clock_louder_and_those_of_each_band() -> None:
     net = member("clock")
     heard: list[torch.Tensor] = []
     net.outcome_condition.register_forward_hook(lambda _, given, __: heard.append(given[0]))
@@ -110,8 +110,12 @@ def test_the_outcome_hears_quiet_ticks_of_the_clock_louder() -> None:
     many[:, -1] = 200
     for context in (one, many):
         net(context, torch.zeros(1, dtype=torch.int64))
-    assert heard[0][0].tolist() == pytest.approx([0, 0, 0, 1 / 9, 0, 0, 0, 10 / 9], abs=1e-5)
-    assert heard[1][0].tolist() == pytest.approx([0, 0, 0, 2, 0, 0, 0, 2], abs=1e-5)
+    # The screen, the same louder, the three bands from the top.
+    quiet, loud = (x.reshape(5, CONTEXT - 1) for x in heard)
+    assert quiet[:, -1].tolist() == pytest.approx([1 / 9, 10 / 9, 1 / 3, 0, 0], abs=1e-5)
+    assert loud[:, -1].tolist() == pytest.approx([2] * 5)
+    assert not quiet[:, :-1].any()
+    assert not loud[:, :-1].any()
 
 
 def test_the_movement_stem_is_a_convolution_over_differences() -> None:

@@ -94,6 +94,7 @@ BAD_TABLES = [
     ({"film": 2880}, r"layer 1's film within"),
     ({"kind": "norm", "channels": 32, "option": 5}, r"groups that divide 32 channels, got 5"),
     ({"kind": "pool", "option": 4, "channels": 32}, r"an option from 0 to 3, got 4"),
+    ({"kind": "pool", "channels": 32}, r"bands that divide 5 lines, got 3"),
     ({"kind": "pool", "activation": 1, "channels": 32}, r"no activation, got 1"),
     ({"kind": "pool", "other": 0, "channels": 32}, r"nothing to add, got 0"),
     ({"kind": "pool", "condition": 0, "channels": 32}, r"no condition, got 0"),
@@ -180,6 +181,7 @@ BAD_NETWORKS = [
     ),
     (lambda: small().relu(2), "a register from 0 to 1, got 2"),
     (lambda: small().pool(0, "median"), "a pool of mean, max, logmeanexp, magnitude, got 'median'"),
+    (lambda: small().pool(0, "mean", bands=3), "bands that divide 5 lines, got 3"),
     (
         lambda: small().convolution(0, np.zeros((3, 32, 3, 3)), np.zeros(3, np.float32)),
         r"weight float32 \[3, 32, 3, 3\], got float64",

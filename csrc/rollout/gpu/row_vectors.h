@@ -5,19 +5,23 @@
 
 namespace mbpo_fast::gpu {
 
-// A channel's pool, by a warp. option 0: mean, 1: maximum, 2: log of the mean of exp, 3: mean magnitude.
-MBPO_GPU float pool_channel(const RowContext& row, const Op& op, int c) {
-  const int total = cells(op.in);
+// Number `out` of a pool, a channel's over one of its `kernel` bands, by a warp. option 0: mean, 1: maximum,
+// 2: log of the mean of exp, 3: mean magnitude.
+MBPO_GPU float pool_channel(const RowContext& row, const Op& op, int out) {
+  const int total = cells(op.in) / op.kernel, c = out % op.in.channels;
+  const int begin = out / op.in.channels * total;
   const float share = 1.0f / static_cast<float>(total);
   const auto over = [&](int lane, float start, auto f) {
-    for (int cell = lane; cell < total; cell += kLanes) start = f(start, value_of_cell(row, op.in, cell, c));
+    for (int cell = begin + lane; cell < begin + total; cell += kLanes) {
+      start = f(start, value_of_cell(row, op.in, cell, c));
+    }
     return start;
   };
   const auto sum = [&](auto f) { return warp_sum([&](int lane) { return over(lane, 0.0f, f); }); };
   if (op.option == 0) return share * sum([](float a, float b) { return a + b; });
   if (op.option == 3) return share * sum([](float a, float b) { return a + std::fabs(b); });
   const auto larger = [](float a, float b) { return a > b ? a : b; };
-  const float first = value_of_cell(row, op.in, 0, c);
+  const float first = value_of_cell(row, op.in, begin, c);
   const float most = warp_max([&](int lane) { return over(lane, first, larger); });
   if (op.option == 1) return most;
   return most + std::log(share * sum([&](float a, float b) { return a + std::exp(b - most); }));
@@ -44,7 +48,7 @@ MBPO_GPU float expected_value(const RowContext& row, const Op& op, int c) {
 }
 
 MBPO_GPU void pool(const RowContext& row, const Op& op) {
-  fill_vector(row, op.out, [&](int c) { return pool_channel(row, op, c); });
+  fill_vector(row, op.out, [&](int out) { return pool_channel(row, op, out); });
 }
 
 MBPO_GPU void expect(const RowContext& row, const Op& op) {

@@ -33,8 +33,9 @@ def pack_clock_net(net: ClockNet, builder: NetworkBuilder) -> tuple[int, int]:
     # `ClockNet._known`
     predicted = builder.clamp(head, -LOGIT_LIMIT, LOGIT_LIMIT)
     known = builder.concat(builder.concat(builder.relu(seen), x), predicted)
-    ticks = builder.concat(clock, builder.clamp(clock, 0.0, FINE_LIMIT))
-    scale = np.repeat(np.array([1.0, FINE_SCALE], np.float32), builder.context - 1)
+    bands = builder.clamp(builder.pool(past, "magnitude", bands=net.bands), 0.0, CLOCK_LIMIT)
+    ticks = builder.concat(builder.concat(clock, builder.clamp(clock, 0.0, FINE_LIMIT)), bands)
+    scale = np.repeat(np.array([1.0, FINE_SCALE, *[1.0] * net.bands], np.float32), builder.context - 1)
     condition = _pack_condition(net.outcome_condition, builder, ticks, scale)
     return head, _pack_outcome(net.outcome, builder, known, condition)
 
