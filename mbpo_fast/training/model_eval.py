@@ -18,7 +18,7 @@ from mbpo_fast.training.build import EVALUATION_SEED, build_model, set_threads
 from mbpo_fast.training.fresh_games import FreshGames, Players, play_fresh_games
 from mbpo_fast.training.frozen import VIDEO_FPS, protocol_name
 from mbpo_fast.training.machine import machine_info
-from mbpo_fast.training.policy import fresh_agent, read_checkpoint
+from mbpo_fast.training.policy import fresh_agent, read_checkpoint, weights_that_fit
 from mbpo_fast.training.video import write_video
 
 MAX_VIDEO_STEPS = 450
@@ -61,9 +61,10 @@ def load_model(path: Path) -> LoadedModel:
         kind = "model.kind oracle" if "model" in saved.parts else "training.real_ratio 1"
         raise UsageError(f"{path}: expected a run with a learned world model, got one with {kind}")
     agent = fresh_agent(saved.config)
-    agent.load_state_dict(saved.parts["agent"])
     model = build_model(saved.config, agent.frame_shape, agent.num_actions)
-    model.load_state_dict(saved.parts["model"])
+    with weights_that_fit(path):
+        agent.load_state_dict(saved.parts["agent"])
+        model.load_state_dict(saved.parts["model"])
     if model.gradient_steps == 0:
         raise UsageError(f"{path}: expected a trained world model, got one before its first fit")
     return LoadedModel(saved.config, model, agent, saved.env_steps)

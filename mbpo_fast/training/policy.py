@@ -7,7 +7,8 @@ FOLDER/model.safetensors   the weights of the network that acts
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ def load_policy(path: Path) -> Policy:
         return _from_policy_folder(path)
     saved = read_checkpoint(path)
     agent = fresh_agent(saved.config)
-    agent.load_state_dict(saved.parts["agent"])
+    with weights_that_fit(path):
+        agent.load_state_dict(saved.parts["agent"])
     return Policy(saved.config, agent, saved.env_steps, _final_evaluation(saved.run_dir, saved.env_steps))
 
 
@@ -76,6 +78,19 @@ def read_checkpoint(path: Path) -> Saved:
         raise UsageError(f"{path}: expected a checkpoint, found none yet")
     state = store.load(checkpoint, {})
     return Saved(config, run_dir, read_manifest(checkpoint).step, state["trainer"]["parts"])
+
+
+@contextmanager
+def weights_that_fit(path: Path) -> Iterator[None]:
+    """Around loading a checkpoint: a UsageError where its networks had other shapes, in another version."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "loading state_dict" not in str(error):
+            raise
+        raise UsageError(
+            f"{path}: expected weights for the networks of mbpo_fast {__version__}, got others"
+        ) from None
 
 
 def save_policy(policy: Policy, folder: Path) -> Path:

@@ -22,7 +22,7 @@ from mbpo_fast.training.loop import Loop, Metrics
 from mbpo_fast.training.loops import build_loop
 from mbpo_fast.training.machine import machine_info
 from mbpo_fast.training.outputs import Outputs
-from mbpo_fast.training.policy import CONFIG_FILE
+from mbpo_fast.training.policy import CONFIG_FILE, weights_that_fit
 from mbpo_fast.training.progress import Progress
 from mbpo_fast.training.reports import write_report
 from mbpo_fast.training.tensor_file import replace_text
@@ -95,7 +95,8 @@ class _Run:
             self.loop.collector.start(self.config.seed)
             return None
         state = self.store.load(latest, self.loop.buffers())
-        self.loop.load_state_dict(state["trainer"])
+        with weights_that_fit(latest):
+            self.loop.load_state_dict(state["trainer"])
         self.seconds_before = float(state["seconds"])
         return int(state["logger"]["offset"])
 

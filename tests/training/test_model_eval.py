@@ -1,6 +1,7 @@
 """`mbpo-fast model-eval`: table, JSON, page and video of a tiny run; fresh games; one line a mistake."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from PIL import Image
 
 from mbpo_fast import cli
-from mbpo_fast.config import load_config
+from mbpo_fast.config import load_config, resolved_yaml
 from mbpo_fast.envs import GameVectorEnv, make_vec
 from mbpo_fast.models.filmstrip import GAP, MARKED, PLAIN, filmstrip
 from mbpo_fast.models.report_card import predict_all, report_card
@@ -224,6 +225,28 @@ def test_a_mistake_is_one_line(
     assert cli.main(["model-eval", str(run), *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
+
+
+@pytest.mark.parametrize(
+    ("setting", "command"),
+    [("model.width", "model-eval"), ("agent.hidden", "eval"), ("agent.hidden", "train")],
+)
+def test_weights_of_other_networks_are_one_line(
+    run: Path, setting: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(run, tmp_path / "copy")
+    # As if the version that made the run had built this network twice as wide.
+    config = load_config([str(copy / "config.yaml")], {})
+    section, key = setting.split(".")
+    width = 2 * getattr(getattr(config, section), key)
+    changed = load_config([str(copy / "config.yaml")], {setting: str(width), "training.total_steps": "300"})
+    (copy / "config.yaml").write_text(resolved_yaml(changed))
+    arguments = (
+        ["--config", str(copy / "config.yaml"), "--run", str(copy)] if command == "train" else [str(copy)]
+    )
+    assert cli.main([command, *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "expected weights for the networks of mbpo_fast" in line
 
 
 def test_what_has_no_trained_model_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
