@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --no-input --quiet
 SEED ?= 0
+ARGS ?=
 CXX_SOURCES = $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 
 .DEFAULT_GOAL := help
@@ -33,8 +34,8 @@ define installed
 	$(PIP) install -c constraints.txt -e ".[$(1)]"
 endef
 
-quickstart: $(VENV)/.runtime ## set up, train on the real game, evaluate, report (about 10 minutes)
-	$(BIN)/mbpo-fast train --config quickstart --seed $(SEED)
+quickstart: $(VENV)/.runtime ## set up, train on the real game, evaluate, report (about 15 minutes)
+	$(BIN)/mbpo-fast train --config quickstart --seed $(SEED) $(ARGS)
 
 test: $(VENV)/.dev ## the fast tests
 	$(BIN)/pytest -m "not slow and not learning"

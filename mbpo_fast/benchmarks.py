@@ -32,6 +32,8 @@ def run_benchmarks(group: str | None) -> list[tuple[str, ...]]:
         file = Path(folder) / "bench.json"
         # -P: the checkout must not hide the installed package, which has the compiled core.
         command = [sys.executable, "-P", "-m", "pytest", "bench", "-q", "--benchmark-enable"]
+        # That nothing was measured is said below; pytest-benchmark's own warning would be an error first.
+        command += ["-W", "ignore::pytest_benchmark.logger.PytestBenchmarkWarning"]
         command += [
             "--benchmark-columns=median",
             f"--benchmark-json={file}",

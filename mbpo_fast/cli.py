@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.exceptions import UnusedCliTokensError
 
 from mbpo_fast import __version__
 from mbpo_fast.commands.agent_words import agent_folder, plain_words
@@ -18,6 +19,7 @@ Configs = Annotated[
 ]
 # `--training.real-ratio 0.1` reaches the commands as `--set=training.real-ratio=0.1`.
 Overrides = Annotated[list[str] | None, Parameter(name="--set", show=False, negative=())]
+Seed = Annotated[int | None, Parameter(help="Root of all random numbers.")]
 _SWITCH: dict[str, Any] = {"negative": (), "show_default": False}
 DEFAULT_CONFIG = "mbpo"
 _TAKE_SETTINGS = (["train"], ["model-fit"], ["info"], ["config", "show"])
@@ -65,7 +67,7 @@ def train(
     *,
     config: Configs | None = None,
     run: Annotated[Path | None, Parameter(help="Run folder; default: runs/CONFIG-ENV-sSEED.")] = None,
-    seed: Annotated[int | None, Parameter(help="Root of all random numbers.")] = None,
+    seed: Seed = None,
     track: Annotated[
         Literal["wandb"] | None, Parameter(help="Log to Weights & Biases too; offline without a key.")
     ] = None,
@@ -124,13 +126,14 @@ def info(
     *,
     model: Annotated[bool, Parameter(help="Show the networks of a configuration.", **_SWITCH)] = False,
     config: Configs | None = None,
+    seed: Seed = None,
     overrides: Overrides = None,
 ) -> int:
     """Show what is installed, what was built and what is in use."""
     if model:
         from mbpo_fast.training.networks import describe_networks
 
-        rows = describe_networks(load_settings(config or [DEFAULT_CONFIG], overrides))
+        rows = describe_networks(load_settings(config or [DEFAULT_CONFIG], overrides, seed))
         print_rows([tuple(rows[0]), *(tuple(str(cell) for cell in row.values()) for row in rows)])
     else:
         print_rows(_installed())
@@ -138,11 +141,11 @@ def info(
 
 
 @config_app.command
-def show(*, config: Configs | None = None, overrides: Overrides = None) -> int:
+def show(*, config: Configs | None = None, seed: Seed = None, overrides: Overrides = None) -> int:
     """Print every setting of a configuration as YAML."""
     from mbpo_fast.config import resolved_yaml
 
-    print(resolved_yaml(load_settings(config or [DEFAULT_CONFIG], overrides)), end="")
+    print(resolved_yaml(load_settings(config or [DEFAULT_CONFIG], overrides, seed)), end="")
     return 0
 
 
@@ -204,6 +207,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         result = command(*bound.args, **bound.kwargs)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
+    except UnusedCliTokensError as error:
+        hint = " (a preset or a file goes after --config)" if _takes_settings(tokens) else ""
+        return _fail(f"unexpected argument {' '.join(error.unused_tokens or ())}{hint}", 2)
     except (UsageError, CycloptsError) as error:
         return _fail(" ".join(str(error).split()), 2)
     except BrokenPipeError:
@@ -225,9 +231,13 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
+def _takes_settings(tokens: list[str]) -> bool:
+    return tokens[:1] in _TAKE_SETTINGS or tokens[:2] in _TAKE_SETTINGS
+
+
 def _with_overrides(tokens: list[str]) -> list[str]:
     """Rewrite `--key.sub VALUE` and `--key.sub=VALUE` to `--set=key.sub=VALUE` where settings are taken."""
-    if tokens[:1] not in _TAKE_SETTINGS and tokens[:2] not in _TAKE_SETTINGS:
+    if not _takes_settings(tokens):
         return tokens
     rewritten = []
     rest = iter(plain_words(tokens))

@@ -2,6 +2,9 @@
 
 from pydantic import BaseModel, ConfigDict
 
+EXPECTED = "expected"
+"""Key of a field's `json_schema_extra`: what it takes, in words, where its pattern is no help to people."""
+
 
 class Settings(BaseModel):
     """A frozen group of settings; in YAML and, joined by dots, on the command line by field name."""

@@ -19,6 +19,8 @@ ARMS = {
     "oracle10": "perfect model, 10 steps",
 }
 """Folders under `results/ablation`, a file for each seed, and what the pages call them."""
+LEAST_SEEDS = 3
+"""Fewer have no interval: a bootstrap of two values is narrower than the two themselves."""
 HEADER = "| arm | seed | synthetic rows | while training, at 8,000, 16,000 and 24,000 | frozen policy |"
 STYLE = """\
 <style>
@@ -39,10 +41,12 @@ def rows(results: Path) -> list[str]:
         table += [_row(name, run) for run in runs]
         if len(runs) > 1:
             means = [run["evaluation"]["mean"] for run in runs]
-            low, high = bootstrap_interval(means) or (means[0], means[0])
+            interval = bootstrap_interval(means) if len(means) >= LEAST_SEEDS else None
+            spread = f" ({interval[0]:.0f} to {interval[1]:.0f})" if interval else ""
             curves = _texts([_mean_of(scores) for scores in zip(*map(_at, runs), strict=True)])
-            mean = f"**{fmean(means):.1f}** ({low:.0f} to {high:.0f})"
-            table.append(f"| **{name}** | mean of {len(runs)} | | {curves} | {mean} |")
+            table.append(
+                f"| **{name}** | mean of {len(runs)} | | {curves} | **{fmean(means):.1f}**{spread} |"
+            )
     return table
 
 
@@ -100,6 +104,6 @@ def curves_svg(results: Path) -> str:
 
 def _mean(name: str, seeds: Sequence[list[tuple[float, float]]], paint: int) -> list[Series]:
     curve = mean_curve(seeds)
-    band = [(point.x, point.low, point.high) for point in curve] if len(seeds) > 1 else []
+    band = [(point.x, point.low, point.high) for point in curve] if len(seeds) >= LEAST_SEEDS else []
     points = [(point.x, point.mean) for point in curve]
     return [Series(name, points, band=band, end=name, paint=paint)] if points else []

@@ -36,7 +36,7 @@ class SACConfig(Settings):
         10.0, gt=0, description="gradients are clipped to this norm: the policy's, and the two critics'"
     )
     gamma: float = Field(0.99, gt=0, le=1, description="discount of one agent step")
-    n_step: int = Field(3, ge=1, le=64, description="steps of real reward before the bootstrap")
+    n_step: int = Field(3, ge=1, le=64, description="steps of real reward before the value estimate")
     hidden: int = Field(512, ge=1, description="width of the hidden layer of every network")
     twin: Literal["mean", "min"] = Field(
         "mean", description="how the twin critics are joined, in the target and for the policy"

@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from mbpo_fast.config.schema import Config
 from mbpo_fast.config.strict_yaml import dump_yaml
+from mbpo_fast.settings import EXPECTED
 
 _BOUNDS = {
     "ge": ">=",
@@ -114,6 +115,8 @@ def kind_in(tree: Mapping[str, Any], group: str) -> str | None:
 
 def type_text(field: FieldInfo) -> str:
     """Such as `int >= 1`, `a | b` or `number > 0 or null`."""
+    if isinstance(field.json_schema_extra, dict) and EXPECTED in field.json_schema_extra:
+        return str(field.json_schema_extra[EXPECTED])
     names = [_kind_text(kind) for kind in _union_members(field.annotation)]
     bounds = []
     for rule in field.metadata:

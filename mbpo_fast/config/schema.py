@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from mbpo_fast.agents import AgentConfig, DDQNConfig, PPOConfig
 from mbpo_fast.envs import EnvSettings
 from mbpo_fast.models import ModelConfig, RolloutConfig
-from mbpo_fast.settings import Settings
+from mbpo_fast.settings import EXPECTED, Settings
 
 
 class EnvConfig(Settings):
@@ -82,7 +82,10 @@ class TrainingConfig(Settings):
     )
     epoch_length: int = Field(1000, ge=1, description="agent steps of an epoch, the unit of the two above")
     model_n_step: int | None = Field(
-        None, ge=1, le=64, description="imagined steps of reward before the bootstrap; null: agent.n_step"
+        None,
+        ge=1,
+        le=64,
+        description="imagined steps of reward before the value estimate; null: agent.n_step",
     )
     rollout_epsilon: float = Field(0.05, ge=0, le=1, description="exploration inside rollouts")
 
@@ -163,7 +166,10 @@ class Config(Settings):
 
     seed: int = Field(0, ge=0, lt=2**31, description="root of all random numbers")
     device: str = Field(
-        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: cuda when there is one"
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="auto: cuda when there is one",
+        json_schema_extra={EXPECTED: "auto | cpu | cuda | cuda:N"},
     )
     threads: int | None = Field(None, ge=1, description="CPU threads; null: all cores of this process")
     cuda_graphs: bool = Field(
@@ -243,6 +249,8 @@ class Config(Settings):
 
 
 MAY_DIFFER_ON_RESUME = (
+    "threads",
+    "env.workers",
     "training.total_steps",
     "early_stopping",
     "log",
@@ -251,4 +259,4 @@ MAY_DIFFER_ON_RESUME = (
     "evaluation",
     "track",
 )
-"""Keys (or groups) that a resumed run may change: budgets and reporting."""
+"""Keys (or groups) that a resumed run may change: cores, budgets and reporting."""

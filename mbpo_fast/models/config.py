@@ -86,7 +86,9 @@ class ModelConfig(Settings):
     @model_validator(mode="after")
     def _consistent(self) -> "ModelConfig":
         if self.kind == "oracle" and (self.propagation == "mean" or self.uncertainty.enabled):
-            raise ValueError("the oracle is one: propagation must be member and uncertainty.mode off")
+            raise ValueError(
+                "kind oracle expects propagation member, uncertainty.measure false, mask_share 0, bonus 0"
+            )
         if self.num_elites > self.ensemble_size:
             raise ValueError(f"num_elites {self.num_elites} exceeds ensemble_size {self.ensemble_size}")
         if self.rewarded_share + self.ended_share + self.near_end_share > 0.75:

@@ -253,5 +253,6 @@ def _build_member(config: ModelConfig, frame_shape: tuple[int, int], num_actions
     sizes = {"width": config.width, "depth": config.depth, "outcome_width": config.outcome_width}
     if config.arch == "grid":
         return GridNet(config.context, frame_shape, num_actions, **sizes)
+    assert config.arch == "clock", config.arch
     sizes |= {"detail_frames": config.detail_frames, "clock_width": config.clock_width}
     return ClockNet(config.context, frame_shape, num_actions, **sizes)

@@ -9,7 +9,7 @@ from mbpo_fast.settings import Settings
 
 
 class GateConfig(Settings):
-    """Floors that a world model must reach on held-out episodes before its rows are learned from."""
+    """What a world model must reach on held-out episodes before its rows are learned from."""
 
     mode: Literal["auto", "off"] = Field(
         "auto", description="off: synthetic rows from the first round, as in the paper"
@@ -36,12 +36,12 @@ class Gate:
         """Open or close on `metrics` of `ModelTrainer.evaluate`; returns whether it is open now."""
         if self.config.mode == "off":
             return True
-        reasons = [reason for reason, failed in self._floors(metrics) if failed]
+        reasons = [reason for reason, failed in self._checks(metrics) if failed]
         self.open = not reasons
         self.verdict = "open" if self.open else "shut: " + ", ".join(reasons)
         return self.open
 
-    def _floors(self, metrics: Mapping[str, float]) -> list[tuple[str, bool]]:
+    def _checks(self, metrics: Mapping[str, float]) -> list[tuple[str, bool]]:
         config = self.config
         held_out = metrics["holdout_rows"]
         if held_out < config.min_holdout:
@@ -52,12 +52,15 @@ class Gate:
         # `not <=` instead of `>`: a NaN must shut the gate.
         return [
             (
-                f"changed-pixel error {changed:.2f} of copy's, floor {config.max_changed_error}",
+                f"changed-pixel error {changed:.2f} of copy's, expected at most {config.max_changed_error}",
                 not changed <= config.max_changed_error,
             ),
             (
-                f"whole-frame error {frame:.2f} of copy's, floor {config.max_frame_error}",
+                f"whole-frame error {frame:.2f} of copy's, expected at most {config.max_frame_error}",
                 not frame <= config.max_frame_error,
             ),
-            (f"reward F1 {f1:.2f}, floor {config.min_reward_f1}", not f1 >= config.min_reward_f1),
+            (
+                f"reward F1 {f1:.2f}, expected at least {config.min_reward_f1}",
+                not f1 >= config.min_reward_f1,
+            ),
         ]

@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import torch
+
 from mbpo_fast.agents import PPOConfig
 from mbpo_fast.config import Config
+from mbpo_fast.data.placement import place_frames
 from mbpo_fast.envs.registry import parse_env_id
+from mbpo_fast.errors import UsageError
 from mbpo_fast.training.build import pick_device, thread_count, uses_graphs
 from mbpo_fast.training.checkpoint import CheckpointStore
 from mbpo_fast.training.run import check_folder
@@ -22,6 +26,7 @@ def describe_run(config: Config, run_dir: Path) -> list[tuple[str, str]]:
     parse_env_id(config.env.id)
     device = pick_device(config.device)
     uses_graphs(config)
+    _check_placements(config, device)
     evaluation = config.evaluation
     return [
         ("run folder", str(run_dir)),
@@ -31,9 +36,27 @@ def describe_run(config: Config, run_dir: Path) -> list[tuple[str, str]]:
         ("model", _model(config)),
         ("steps", _steps(config)),
         ("updates", f"about {_updates(config):,.0f} of the policy"),
+        ("stops early", _early_end(config)),
         ("afterwards", f"{evaluation.final_episodes} whole games by the frozen policy"),
         ("device", f"{device}, {thread_count(config)} CPU threads"),
     ]
+
+
+def _check_placements(config: Config, device: torch.device) -> None:
+    """What a run finds out when it builds its parts: nothing can lie or imagine on a GPU that is not used."""
+    if device.type == "cuda":
+        return
+    place_frames(config.replay.device, networks=device.type, index=None, nbytes=0)
+    imagines = config.training.real_ratio < 1 and config.model.kind == "learned"
+    if imagines and config.rollout.backend == "cuda":
+        raise UsageError(f"rollout.backend: cuda expects networks on a GPU, got device {device.type}")
+
+
+def _early_end(config: Config) -> str:
+    stopping = config.early_stopping
+    if not stopping.enabled:
+        return "no"
+    return f"at a mean score of {stopping.target_reward:g} over the last {stopping.window_size} games"
 
 
 def _beginning(config: Config, run_dir: Path) -> str:

@@ -16,7 +16,8 @@ from mbpo_fast.training.checkpoint import CheckpointStore
     [
         (["trian"], 'Unknown command "trian". Did you mean "train"?'),
         (["train", "--confg", "mbpo"], "Unknown option: --confg. Did you mean --config?"),
-        (["train", "extra"], "extra"),
+        (["train", "mbpo"], "unexpected argument mbpo (a preset or a file goes after --config)"),
+        (["verify-env", "Catch", "extra"], "unexpected argument extra"),
         (["train", "--seed", "x"], "--seed"),
         (["train", "--seed", "-1"], "--seed: expected int >= 0"),
         (["train", "--config", "mpbo"], "mpbo: no such preset or file (did you mean mbpo?); presets: "),
@@ -27,7 +28,7 @@ from mbpo_fast.training.checkpoint import CheckpointStore
         (["train", "--training.batch-size=0"], "--training.batch_size: expected int >= 1, got 0"),
         (["train", "--training.batch_size"], "--training.batch_size: expected a value after it"),
         (["train", "--env.fire-reset", "--seed", "1"], "--env.fire-reset: expected a value after it"),
-        (["train", "--device", "gpu"], "--device: expected text matching"),
+        (["train", "--device", "gpu"], "--device: expected auto | cpu | cuda | cuda:N, got"),
         (
             ["train", "--device", "cpu", "--cuda_graphs", "true"],
             "cuda_graphs: expected networks on a GPU, got device cpu; set it to false",

@@ -15,7 +15,7 @@ def test_opens_on_a_good_model_and_shuts_again_on_a_bad_one() -> None:
     assert gate.judge(GOOD)
     assert gate.verdict == "open"
     assert not gate.judge(GOOD | {"reward_f1": 0.1})
-    assert "reward F1 0.10, floor 0.3" in gate.verdict
+    assert "reward F1 0.10, expected at least 0.3" in gate.verdict
     assert gate.judge(GOOD)
 
 
@@ -31,7 +31,7 @@ def test_opens_on_a_good_model_and_shuts_again_on_a_bad_one() -> None:
         ("reward_f1", math.nan, "reward F1"),
     ],
 )
-def test_each_floor_shuts_it_alone(key: str, value: float, word: str) -> None:
+def test_each_check_shuts_it_alone(key: str, value: float, word: str) -> None:
     gate = Gate(GateConfig())
     assert gate.judge(GOOD)
     assert not gate.judge(GOOD | {key: value})

@@ -31,9 +31,12 @@ def test_it_says_what_would_run_and_leaves_nothing(
     assert said["model"] == "2 networks, 25 % of the rows stay real, gate always open"
     assert said["steps"] == "800, the first 200 by random actions"
     assert said["updates"] == "about 600 of the policy"
+    assert said["stops early"] == "no"
     assert said["device"].endswith(", 1 CPU threads")
     assert list(tmp_path.iterdir()) == []
     assert dry_run(capsys, "--config", "debug", "--training.real_ratio", "1")["model"].startswith("none")
+    early = dry_run(capsys, "--early_stopping.window_size", "20")["stops early"]
+    assert early == "at a mean score of 400 over the last 20 games"
 
 
 def test_it_finds_where_a_run_would_go_on(capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,6 +53,9 @@ def test_it_finds_where_a_run_would_go_on(capsys: pytest.CaptureFixture[str]) ->
         (["--training.real_ratioo", "1"], "unknown key"),
         (["--config", "debug", "--track", "wandb", "--track.mode", "online"], "wandb"),
         (["--config", "debug", "--run", "taken"], "expected a new folder or a run"),
+        (["--device", "gpu"], "expected auto | cpu | cuda | cuda:N, got"),
+        (["--device", "cpu", "--replay.device", "cuda"], "replay.device: cuda expects networks on a GPU"),
+        (["--device", "cpu", "--rollout.backend", "cuda"], "rollout.backend: cuda expects networks on a GPU"),
     ],
 )
 def test_it_finds_the_mistakes_of_a_run(

@@ -72,9 +72,12 @@ def catch_reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code", "changed"),
+    [(signal.SIGTERM, 75, []), (signal.SIGINT, 130, ["--env.workers", "1"])],
+)
 def test_a_signal_saves_and_the_same_command_goes_on(
-    tmp_path: Path, catch_reference: Path, number: int, code: int
+    tmp_path: Path, catch_reference: Path, number: int, code: int, changed: list[str]
 ) -> None:
     run = tmp_path / "run"
     process = start(run, DEBUG)
@@ -84,7 +87,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     assert process.returncode == code
     assert not (run / "summary.json").exists(), "it must have been stopped before its end"
     assert list((run / "checkpoints").glob("ckpt_*"))
-    finish(run, DEBUG)
+    finish(run, [*DEBUG, *changed])
     assert_same_end(run, catch_reference)
 
 

@@ -20,7 +20,7 @@ class DDQNConfig(Settings):
     gamma_start: float | None = Field(
         None, gt=0, lt=1, description="discount that anneal_steps begin with; null: gamma from the start"
     )
-    n_step: int = Field(3, ge=1, le=64, description="steps of real reward before the bootstrap")
+    n_step: int = Field(3, ge=1, le=64, description="steps of real reward before the value estimate")
     n_step_start: int | None = Field(
         None, ge=1, le=64, description="n-step that anneal_steps begin with; null: n_step from the start"
     )
