@@ -214,11 +214,16 @@ class Config(Settings):
             )
         return self
 
+    @property
+    def _longest_return(self) -> int:
+        assert not isinstance(self.agent, PPOConfig)
+        return max(self.agent.n_step, getattr(self.agent, "n_step_start", None) or 1)
+
     @model_validator(mode="after")
     def _learning_starts_with_a_whole_return(self) -> "Config":
         if isinstance(self.agent, PPOConfig):
             return self
-        longest = max(self.agent.n_step, getattr(self.agent, "n_step_start", None) or 1)
+        longest = self._longest_return
         needed = (longest + 1) * self.env.num_envs
         if self.training.learning_starts < needed:
             raise ValueError(
@@ -237,14 +242,20 @@ class Config(Settings):
         return self
 
     @model_validator(mode="after")
-    def _replay_holds_a_rollout(self) -> "Config":
-        if isinstance(self.agent, PPOConfig) and self.training.real_ratio < 1:
-            needed = (self.agent.rollout_steps + self.env.frame_stack) * self.env.num_envs
-            if self.replay.capacity < needed:
-                raise ValueError(
-                    f"replay.capacity must hold a rollout of ppo, {needed} transitions, "
-                    f"got {self.replay.capacity}"
-                )
+    def _replay_holds_what_is_read_together(self) -> "Config":
+        """A return or a rollout of every environment, with the frames before it that are seen with it."""
+        has_model = self.training.real_ratio < 1
+        if isinstance(self.agent, PPOConfig):
+            steps = self.agent.rollout_steps if has_model else 0  # alone, PPO keeps one rollout and no replay
+        else:
+            steps = self._longest_return
+        context = self.model.context if has_model else self.env.frame_stack
+        needed = (steps + context) * self.env.num_envs if steps else 0
+        if self.replay.capacity < needed:
+            raise ValueError(
+                f"replay.capacity must hold {steps} steps and {context} frames before them of each of "
+                f"{self.env.num_envs} environments, {needed}, got {self.replay.capacity}"
+            )
         return self
 
 

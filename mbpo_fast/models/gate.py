@@ -21,6 +21,9 @@ class GateConfig(Settings):
         1.0, gt=0, description="error on the whole frame at most this share of copy-last-frame's"
     )
     min_reward_f1: float = Field(0.3, ge=0, le=1, description="F1 of predicted rewards at least this")
+    max_false_ends: float = Field(
+        0.05, gt=0, le=1, description="share of the steps that go on that may be taken for an end"
+    )
     min_holdout: int = Field(200, ge=1, description="held-out transitions needed for a verdict")
 
 
@@ -46,8 +49,8 @@ class Gate:
         held_out = metrics["holdout_rows"]
         if held_out < config.min_holdout:
             return [(f"{held_out:.0f} held-out transitions of {config.min_holdout}", True)]
-        changed, frame, f1 = (
-            metrics[key] for key in ("changed_error_ratio", "frame_error_ratio", "reward_f1")
+        changed, frame, f1, false_ends = (
+            metrics[key] for key in ("changed_error_ratio", "frame_error_ratio", "reward_f1", "false_ends")
         )
         # `not <=` instead of `>`: a NaN must shut the gate.
         return [
@@ -62,5 +65,9 @@ class Gate:
             (
                 f"reward F1 {f1:.2f}, expected at least {config.min_reward_f1}",
                 not f1 >= config.min_reward_f1,
+            ),
+            (
+                f"false ends {false_ends:.2f}, expected at most {config.max_false_ends}",
+                not false_ends <= config.max_false_ends,
             ),
         ]

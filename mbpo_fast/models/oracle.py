@@ -77,12 +77,14 @@ class Oracle:
     Attributes:
         states: the environments' states beside the replay buffer.
         elites: one "member", so that a rollout has somebody to draw.
+        device: where its frames and actions are.
 
     """
 
     def __init__(self, emulator: Emulator, states: States, *, num_envs: int) -> None:
         self.states = states
         self.elites = [0]
+        self.device = torch.device("cpu")
         self._emulator = emulator
         self._num_envs = num_envs
         self._moments: list[Any] = []

@@ -181,7 +181,7 @@ def _one_step(model: WorldModel, rows: Transitions, places: Ids, action: Ids) ->
 
 
 def _doubt(newest: NDArray[np.uint8], members: Sequence[Word]) -> NDArray[np.float64]:
-    """The disagreement that rollouts see, of a batch: f64 [B]."""
+    """The disagreement of all members, of a batch: f64 [B]; rollouts ask the elites alone."""
     frames, probs = (
         np.stack([getattr(word, name) for word in members]) for name in ("frame", "reward_probs")
     )

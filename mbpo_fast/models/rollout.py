@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from mbpo_fast.models.uncertainty import UncertaintyConfig, disagreement
-from mbpo_fast.nets.tensors import on_host
+from mbpo_fast.nets.tensors import on_device, on_host
 from mbpo_fast.ops import Stream, random_integers
 
 Propagation = Literal["member", "mean"]
@@ -27,6 +27,10 @@ class StepModel(Protocol):
     """One imagined step, by a learned ensemble or by anything else with its contract."""
 
     elites: list[int]
+
+    @property
+    def device(self) -> torch.device:
+        """Where it wants its frames and actions."""
 
     def step(self, context: Any, action: Any, member: Any) -> tuple[Any, Any, Any]:
         """See `WorldModel.step`."""
@@ -166,7 +170,7 @@ class RolloutEngine:
         member: NDArray[np.int64],
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
         """Frame, reward, end and disagreement of a step, the last 0 where nobody asks."""
-        screens, buttons = torch.from_numpy(context), torch.from_numpy(action)
+        screens, buttons = (on_device(x, model.device) for x in (context, action))
         if self.propagation == "member" and not self.uncertainty.enabled:
             step = model.step(screens, buttons, torch.from_numpy(member))
             doubt = torch.zeros(len(action))

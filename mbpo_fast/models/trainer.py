@@ -1,6 +1,6 @@
 """Fits the world model to the replay buffer: held-out episodes, fixed bootstraps, early stop, elites."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch import Tensor
 from mbpo_fast.models.config import ModelConfig
 from mbpo_fast.models.ensemble import WorldModel
 from mbpo_fast.models.losses import typical_change
-from mbpo_fast.models.metrics import average_precision, best_threshold, f1_score, pixel_errors
+from mbpo_fast.models.metrics import average_precision, best_threshold, f1_score, pixel_errors, ratio
 from mbpo_fast.models.pools import Ids, Pool, draw_rows, member_pools
 from mbpo_fast.nets.augment import random_shift
 from mbpo_fast.nets.tensors import on_device, on_host
@@ -55,15 +55,20 @@ class ModelTrainer:
     def fit(self, replay: Replay) -> dict[str, float]:
         """One round: train until the budget or the patience ends, keep each member's best weights, rank.
 
-        Returns the metrics of `evaluate`, the mean training losses and the number of updates made.
+        Returns the metrics of `evaluate`, the mean training losses, the number of updates made, and how many
+        members have `diverged`: their held-out score is no number. Where every episode so far is held out,
+        there is nothing to train on and no round.
         """
         pools = self._pools(replay)
+        if not pools:
+            return {"holdout_rows": 0.0}
         if self.rounds == 0 and self.config.normalise:
             self._measure_changes(replay)
         budget = self.config.first_updates if self.rounds == 0 else self.config.updates
         holdout = self._holdout(replay)
         stop = _EarlyStop(self.model, self.config.patience)
-        stop.check(self._member_scores(holdout))
+        scores = self._member_scores(holdout)
+        stop.check(scores)
         sums: dict[str, Tensor] = {}
         updates = 0
         while updates < budget and not stop.exhausted:
@@ -71,14 +76,15 @@ class ModelTrainer:
                 losses = self.model.update(*self._batch(replay, pools))
                 sums = {name: sums.get(name, 0.0) + loss for name, loss in losses.items()}
                 updates += 1
-            stop.check(self._member_scores(holdout))
-        scores = stop.restore_best()
-        self.model.elites = rank_elites(scores, self.config.num_elites)
+            scores = self._member_scores(holdout)
+            stop.check(scores)
+        self.model.elites = rank_elites(stop.restore_best(), self.config.num_elites)
         self._calibrate(replay)
         self.rounds += 1
         metrics = self.evaluate(holdout)
         metrics |= {f"train_{name}_loss": float(total) / updates for name, total in sums.items()}
         metrics["updates"] = float(updates)
+        metrics["diverged"] = 0.0 if scores is None else float(np.isnan(scores).sum())
         return metrics
 
     def _measure_changes(self, replay: Replay) -> None:
@@ -95,11 +101,10 @@ class ModelTrainer:
         return replay.gather(_spread(ids, self.config.holdout_rows), context=self.config.context)
 
     def _pools(self, replay: Replay) -> list[Pool]:
+        """Each member's pool; none where there is nothing to train on."""
         ids = replay.valid_ids(1, context=self.config.context, split="train")
         if not len(ids):
-            raise ValueError(
-                "[ModelTrainer.fit] expected training transitions in the replay buffer, got none"
-            )
+            return []
         return member_pools(
             ids,
             *replay.outcomes(ids),
@@ -147,11 +152,11 @@ class ModelTrainer:
         arrays = (rows.obs, rows.action, rows.next_obs[:, -1], rows.reward, rows.terminated)
         return tuple(on_device(x, self.model.device) for x in arrays)
 
-    def _member_scores(self, rows: TransitionRows | None) -> NDArray[np.float64]:
-        """Held-out score of each member f64 [E], lower is better; NaN without held-out rows."""
+    def _member_scores(self, rows: TransitionRows | None) -> NDArray[np.float64] | None:
+        """Held-out score of each member f64 [E], lower is better; None without held-out rows."""
         members = range(self.config.ensemble_size)
         if rows is None:
-            return np.full(len(members), np.nan)
+            return None
         tensors = self._tensors(rows)
         return np.array(self.model.each(lambda m: self.model.score(m, *tensors), members))
 
@@ -192,8 +197,16 @@ class ModelTrainer:
         decided = [self.model.decide_reward(p.reward_probs).numpy() for p in predictions]
         actual = np.sign(rows.reward)
         reward_f1 = np.mean([f1_score(d, actual) for d in decided])
+        going_on = ~rows.terminated
+        false_ends = np.mean(
+            [
+                ratio(((p.end_prob > self.model.end_threshold) & going_on).sum(), going_on.sum())
+                for p in predictions
+            ]
+        )
         return {
             "reward_f1": float(reward_f1),
+            "false_ends": float(false_ends),
             "end_pr_auc": float(
                 np.mean([average_precision(p.end_prob, rows.terminated) for p in predictions])
             ),
@@ -214,39 +227,54 @@ class _MemberPrediction:
 
 
 class _EarlyStop:
-    """Patience on the held-out score, counted as in MBPO's code: a gain of 1 % in any member resets it."""
+    """Each member's best weights, and patience on the held-out scores, counted as in MBPO's code.
+
+    A member gains when its score falls by more than 1 % below what it was at its last gain; after more than
+    `patience` checks in a row in which nobody gains, it is enough.
+    """
 
     GAIN = 0.01
 
     def __init__(self, model: WorldModel, patience: int) -> None:
         self.members = model.members
         self.patience = patience
+        self.at_gain = np.full(len(self.members), np.inf)
         self.best = np.full(len(self.members), np.inf)
         self.weights: list[dict[str, Tensor]] = [{} for _ in self.members]
         self.without_gain = 0
 
     @property
     def exhausted(self) -> bool:
-        return self.without_gain >= self.patience
+        return self.without_gain > self.patience
 
-    def check(self, scores: NDArray[np.float64]) -> None:
-        """Keep the weights of every member that is better than it ever was in this round."""
-        better = ~(scores >= self.best)  # NaN (nothing held out yet) counts as better: keep the newest
-        gained = (scores < self.best * (1.0 - self.GAIN)) | np.isnan(scores)
+    def check(self, scores: NDArray[np.float64] | None) -> None:
+        """Keep the weights of every member that is better than it ever was in this round.
+
+        None, nothing is held out yet: the newest weights are the best. NaN, a member has diverged: never.
+        """
+        if scores is None:
+            self._keep(range(len(self.members)))
+            return
+        gained = scores < self.at_gain * (1.0 - self.GAIN)
+        self.at_gain = np.where(gained, scores, self.at_gain)
         self.without_gain = 0 if gained.any() else self.without_gain + 1
+        better = scores < self.best
         self.best = np.where(better, scores, self.best)
-        for m in better.nonzero()[0].tolist():
+        self._keep(m for m, weights in enumerate(self.weights) if better[m] or not weights)
+
+    def _keep(self, members: Iterable[int]) -> None:
+        for m in members:
             self.weights[m] = {name: x.clone() for name, x in self.members[m].state_dict().items()}
 
     def restore_best(self) -> NDArray[np.float64]:
-        """Put each member's best weights back; returns their scores f64 [E]."""
+        """Put each member's best weights back; returns their scores f64 [E], infinite where there is none."""
         for member, weights in zip(self.members, self.weights, strict=True):
             member.load_state_dict(weights)
         return self.best
 
 
 def rank_elites(scores: NDArray[np.float64], count: int) -> list[int]:
-    """The `count` members of lowest score, best first; NaN ranks last."""
+    """The `count` members of lowest score, best first; infinity and NaN rank last."""
     return [int(m) for m in np.argsort(scores, kind="stable")[:count]]
 
 

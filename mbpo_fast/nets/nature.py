@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 def to_unit_float(obs: Tensor) -> Tensor:
-    """uint8 screens to float in [0, 1]: the only place where a policy's input leaves uint8."""
+    """uint8 screens to float in [0, 1]."""
     if obs.dtype != torch.uint8:
         raise ValueError(f"[to_unit_float] expected uint8 screens, got {obs.dtype}")
     # Channels last, as the convolutions want it: here the bytes are copied anyway.

@@ -28,7 +28,6 @@ class Stream(IntEnum):
     NOOP = 11
     CATCH = 12
     INIT = 13
-    ROLLOUT_OUTCOME = 14
     MODEL_RECENCY = 15
     MODEL_DROPOUT = 16
     MODEL_SHIFT = 17

@@ -1,7 +1,7 @@
 """Builds the parts of a run from its settings."""
 
-import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ from mbpo_fast.models import (
 from mbpo_fast.models.oracle import Oracle, OracleRounds
 from mbpo_fast.ops.gpu_device import Device
 from mbpo_fast.training.collect import Collector, Environments
+from mbpo_fast.training.machine import available_cores
 from mbpo_fast.training.schedules import longest_rollout
 
 EVALUATION_SEED = 1_000_003
@@ -116,16 +117,20 @@ def set_threads(config: Config) -> None:
 
 def thread_count(config: Config) -> int:
     """CPU threads of a run: by default the cores that this process may use."""
-    return config.threads or len(os.sched_getaffinity(0))
+    return config.threads or available_cores()
 
 
 def pick_device(name: str) -> torch.device:
     """`auto` is cuda when there is one; a device that is asked for and absent is an error."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError(f"device: expected a CUDA device for {name!r}, found none; use device: cpu or auto")
-    return torch.device(name)
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        found = torch.cuda.device_count() or "none"
+        raise UsageError(
+            f"device: expected a CUDA device for {name!r}, found {found}; use device: cpu or auto"
+        )
+    return device
 
 
 def build_env(config: Config) -> GameVectorEnv:
@@ -162,15 +167,26 @@ def uses_graphs(config: Config) -> bool:
 def build_agent(config: Config, env: Environments, *, cuda_graphs: bool = False) -> DDQN | SAC | PPO:
     """The learner for an environment's observations and actions."""
     stack, height, width = env.stack_shape
-    return make_agent(
-        config.agent,
-        stack_size=stack,
-        frame_shape=(height, width),
-        num_actions=len(env.action_meanings),
-        seed=config.seed,
-        device=pick_device(config.device),
-        cuda_graphs=cuda_graphs,
-    )
+    with _that_take_the_frames(config):
+        return make_agent(
+            config.agent,
+            stack_size=stack,
+            frame_shape=(height, width),
+            num_actions=len(env.action_meanings),
+            seed=config.seed,
+            device=pick_device(config.device),
+            cuda_graphs=cuda_graphs,
+        )
+
+
+@contextmanager
+def _that_take_the_frames(config: Config) -> Iterator[None]:
+    """Networks built here: one that cannot take frames of the size asked for is a UsageError."""
+    try:
+        yield
+    except ValueError as error:
+        size = "by default" if config.env.screen_size is None else config.env.screen_size
+        raise UsageError(f"env.screen_size {size}: {error}") from error
 
 
 def build(config: Config) -> Parts:
@@ -244,15 +260,16 @@ def build_model(
     config: Config, frame_shape: tuple[int, int], num_actions: int, *, cuda_graphs: bool = False
 ) -> WorldModel:
     """The world model alone, before its first update."""
-    return WorldModel(
-        config.model,
-        frame_shape=frame_shape,
-        num_actions=num_actions,
-        seed=config.seed,
-        device=pick_device(config.device),
-        threads=thread_count(config),
-        cuda_graphs=cuda_graphs,
-    )
+    with _that_take_the_frames(config):
+        return WorldModel(
+            config.model,
+            frame_shape=frame_shape,
+            num_actions=num_actions,
+            seed=config.seed,
+            device=pick_device(config.device),
+            threads=thread_count(config),
+            cuda_graphs=cuda_graphs,
+        )
 
 
 def build_world(
@@ -307,4 +324,7 @@ def model_buffer_capacity(config: Config) -> int:
     """Branches of `model_retain_epochs` epochs: older ones were imagined by a model and policy long gone."""
     training = config.training
     rounds = -(-training.model_retain_epochs * training.epoch_length // config.model.train_freq)
-    return rounds * training.model_rollout_batch_size
+    starts = training.model_rollout_batch_size
+    if config.model.kind == "oracle":
+        starts = min(starts, config.model.oracle.starts)
+    return rounds * starts

@@ -11,6 +11,7 @@ from mbpo_fast.envs.registry import parse_env_id
 from mbpo_fast.errors import UsageError
 from mbpo_fast.training.build import pick_device, thread_count, uses_graphs
 from mbpo_fast.training.checkpoint import CheckpointStore
+from mbpo_fast.training.networks import describe_networks
 from mbpo_fast.training.run import check_folder
 from mbpo_fast.training.tracking import check_tracking
 
@@ -19,7 +20,7 @@ def describe_run(config: Config, run_dir: Path) -> list[tuple[str, str]]:
     """(name, value) rows for people: folder, beginning, game, learner, budget, device.
 
     Makes the checks that a run makes before its first step and touches nothing: UsageError for an unknown
-    game, an absent device, or a folder that holds something else.
+    game, an absent device, frames that the networks cannot take, or a folder that holds something else.
     """
     check_folder(config, run_dir)
     check_tracking(config.track)
@@ -27,6 +28,7 @@ def describe_run(config: Config, run_dir: Path) -> list[tuple[str, str]]:
     device = pick_device(config.device)
     uses_graphs(config)
     _check_placements(config, device)
+    describe_networks(config)
     evaluation = config.evaluation
     return [
         ("run folder", str(run_dir)),

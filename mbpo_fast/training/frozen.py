@@ -14,6 +14,7 @@ from mbpo_fast.config import Config
 from mbpo_fast.envs import EnvSettings, GameVectorEnv, make_env
 from mbpo_fast.envs.halves import half_shares
 from mbpo_fast.envs.registry import parse_env_id, sticky_probability
+from mbpo_fast.errors import UsageError
 from mbpo_fast.ops import Stream
 from mbpo_fast.training.build import build_eval_env, final_seed, set_threads
 from mbpo_fast.training.evaluation import Evaluation, evaluate_policy
@@ -53,6 +54,7 @@ def play(
     )
     envs = _build_halves(config, lanes, workers, env_id)
     try:
+        check_game(envs[0], agent, config, env_id)
         with _half_of_the_threads():
             return evaluate_policy(
                 agent, envs, episodes=episodes, seed=seed, epsilon=epsilon, protocol=protocol
@@ -60,6 +62,20 @@ def play(
     finally:
         for env in envs:
             env.close()
+
+
+def check_game(env: GameVectorEnv, agent: Agent, config: Config, env_id: str | None) -> None:
+    """UsageError where another game than the run's has frames or actions that the agent does not know."""
+    frames, actions = env.stack_shape[1:], len(env.action_meanings)
+    if (frames, actions) != (agent.frame_shape, agent.num_actions):
+        raise UsageError(
+            f"{env_id}: expected frames of {_by(agent.frame_shape)} and {agent.num_actions} actions as in "
+            f"{config.env.id}, got {_by(frames)} and {actions}"
+        )
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
 
 
 @contextmanager

@@ -47,8 +47,8 @@ class Imagination:
 
     @property
     def gate_open(self) -> bool:
-        """Whether the model is good enough to learn from what it imagines."""
-        return self.world.gate.open
+        """Whether the model is good enough to learn from what it imagines; before its first fit it is not."""
+        return self.world.gate.open and self.world.trainer.rounds > 0
 
     def fit(self) -> None:
         """Fit the model to the real steps and judge it on those that it never learned from."""
@@ -77,6 +77,7 @@ class Imagination:
         horizon, world = self.horizon(), self.world
         with self.timer("rollout"):
             starts = self._starts(count, draw)
+            doubts: Metrics = {}
             for first in range(0, len(starts), START_CHUNK):
                 ids = starts[first : first + START_CHUNK]
                 if isinstance(world.model, Oracle):
@@ -85,7 +86,9 @@ class Imagination:
                 world.engine.run(
                     stacks, self.agent, world.model, world.buffer, horizon=horizon, epsilon=epsilon
                 )
-        self.metrics |= {"rollout_length": float(horizon)} | world.engine.metrics
+                for name, value in world.engine.metrics.items():
+                    doubts[name] = doubts.get(name, 0.0) + value * len(ids) / len(starts)
+        self.metrics |= {"rollout_length": float(horizon)} | doubts
 
     def _starts(self, count: int, draw: int) -> NDArray[np.int64]:
         """Ids of the real transitions where branches begin, drawn with replacement."""

@@ -55,8 +55,10 @@ class Loop(ABC):
                 with timer("evaluate"):
                     on_log(after, on_evaluate())
             if save_due(before, after):
+                self.refuse_divergence()
                 with timer("checkpoint"):
                     on_save(after)
+        self.refuse_divergence()
         on_save(collector.env_steps)
         return verdict
 
@@ -103,6 +105,17 @@ class Loop(ABC):
             self.losses[name] = self.losses.get(name, torch.zeros(())) + value
         self.updates_since_log += 1
 
+    def refuse_divergence(self) -> None:
+        """UsageError where a loss since the last log line is no number: such weights must reach no file.
+
+        Called before anything is saved, logged or imagined; on a GPU it waits for the updates.
+        """
+        bad = [name for name, total in self.losses.items() if not torch.isfinite(total)]
+        if bad:
+            raise diverged(
+                f"train/{bad[0]}", float(self.losses[bad[0]]), self.collector.env_steps, self.config
+            )
+
     def take_metrics(self) -> Metrics:
         """Means since the last call and the state of now; a loss that is not finite stops the run."""
         collector = self.collector
@@ -113,7 +126,7 @@ class Loop(ABC):
         for name, total in self.losses.items():
             metrics[f"train/{name}"] = float(total) / self.updates_since_log
         metrics["train/n_updates"] = float(self.agent.gradient_steps)
-        _check_finite(metrics, collector.env_steps)
+        self.refuse_divergence()
         self.losses, self.updates_since_log = {}, 0
         return metrics | self._own_metrics()
 
@@ -127,10 +140,9 @@ class Loop(ABC):
         self.updates_since_log = int(state["updates_since_log"])
 
 
-def _check_finite(metrics: Mapping[str, float], step: int) -> None:
-    bad = [name for name, value in metrics.items() if not np.isfinite(value)]
-    if bad:
-        raise UsageError(
-            f"step {step}: expected finite {', '.join(bad)}, got {metrics[bad[0]]}; "
-            "lower agent.learning_rate or agent.max_grad_norm"
-        )
+def diverged(what: str, value: float, step: int, config: Config) -> UsageError:
+    """The error of a learner whose numbers are none: what to lower."""
+    rates = [f"agent.{key}" for key in type(config.agent).model_fields if key.endswith("learning_rate")]
+    return UsageError(
+        f"step {step}: expected a finite {what}, got {value}; lower {', '.join(rates)} or agent.max_grad_norm"
+    )

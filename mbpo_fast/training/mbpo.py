@@ -6,10 +6,12 @@ With real_ratio 1 the same loop runs without a model: the control of every compa
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from mbpo_fast.ops import Stream
 from mbpo_fast.training.build import Parts
 from mbpo_fast.training.imagination import Imagination
-from mbpo_fast.training.loop import Loop, Metrics
+from mbpo_fast.training.loop import Loop, Metrics, diverged
 from mbpo_fast.training.schedules import Every, Ratio
 from mbpo_fast.training.timer import PhaseTimer
 
@@ -74,6 +76,7 @@ class Trainer(Loop):
     def _imagine(self, imagination: Imagination) -> None:
         """Fit the model, judge it, and if it passes roll out branches from real states."""
         training = self.config.training
+        self.refuse_divergence()
         imagination.fit()
         if imagination.gate_open:
             imagination.roll_out(
@@ -91,7 +94,10 @@ class Trainer(Loop):
         )
         self._note(agent.update(batch))
         if agent.priorities is not None:
-            parts.sampler.update_priorities(batch, agent.priorities.cpu().numpy())
+            priorities = agent.priorities.cpu().numpy()
+            if not np.isfinite(priorities).all():
+                raise diverged("TD error", float("nan"), parts.collector.env_steps, self.config)
+            parts.sampler.update_priorities(batch, priorities)
 
     def _own_metrics(self) -> Metrics:
         """Exploration, rows and the newest judgement of the model."""

@@ -1,7 +1,6 @@
 """The report card of a run's world model: read from a checkpoint, judged on games that it has never seen."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,7 +15,7 @@ from mbpo_fast.models.filmstrip import filmstrip
 from mbpo_fast.models.report_card import report_card
 from mbpo_fast.training.build import EVALUATION_SEED, build_model, set_threads
 from mbpo_fast.training.fresh_games import FreshGames, Players, play_fresh_games
-from mbpo_fast.training.frozen import VIDEO_FPS, protocol_name
+from mbpo_fast.training.frozen import VIDEO_FPS, check_game, protocol_name
 from mbpo_fast.training.machine import machine_info
 from mbpo_fast.training.policy import fresh_agent, read_checkpoint, weights_that_fit
 from mbpo_fast.training.video import write_video
@@ -110,21 +109,12 @@ def _play(loaded: LoadedModel, options: GameOptions, steps: int, seed: int) -> F
     config, agent = loaded.config, loaded.agent
     env = make_vec(options.env_id or config.env.id, options.num_envs, seed=seed, **config.env.env_settings())
     try:
-        actions = len(env.action_meanings)
-        if (env.stack_shape[1:], actions) != (agent.frame_shape, agent.num_actions):
-            raise UsageError(
-                f"{options.env_id}: expected frames of {_by(agent.frame_shape)} and {agent.num_actions} "
-                f"actions as in {config.env.id}, got {_by(env.stack_shape[1:])} and {actions}"
-            )
+        check_game(env, agent, config, options.env_id)
         return play_fresh_games(
             env, agent, steps=steps, seed=seed, players=options.players, epsilon=options.epsilon
         )
     finally:
         env.close()
-
-
-def _by(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape))
 
 
 def _protocol(config: Config, options: GameOptions, judged: FreshGames, others: FreshGames) -> str:

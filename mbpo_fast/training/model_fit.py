@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mbpo_fast.agents import Agent
 from mbpo_fast.config import Config, load_config, resolved_yaml
+from mbpo_fast.config.strict_yaml import dump_yaml
 from mbpo_fast.data import ReplayBuffer
 from mbpo_fast.errors import UsageError
 from mbpo_fast.models import ModelTrainer
@@ -21,6 +23,8 @@ from mbpo_fast.training.tensor_file import replace_text
 
 NUM_ENVS = 16
 """Lanes that collect: half of them play by chance."""
+LEAST_CAPACITY = 10_000
+"""Room for the longest return or rollout that any policy learns from."""
 CURVE_FILE = "model_fit.jsonl"
 Report = Callable[[dict[str, float]], None]
 
@@ -53,7 +57,7 @@ def fit_model(
     policy = load_policy(path)
     with tempfile.TemporaryDirectory() as folder:
         defaults = Path(folder) / CONFIG_FILE
-        replace_text(defaults, resolved_yaml(_settings(policy.config, options)))
+        replace_text(defaults, dump_yaml(_settings(policy.config, options)))
         config = load_config([str(defaults)], overrides)
     cuda_graphs = uses_graphs(config)
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -72,7 +76,7 @@ def fit_model(
     return checkpoint
 
 
-def _settings(config: Config, options: FitOptions) -> Config:
+def _settings(config: Config, options: FitOptions) -> dict[str, Any]:
     """The policy's settings, with a fresh model section, room for all steps and rounds of equal length."""
     content = config.model_dump(mode="json")
     content["model"] = {
@@ -80,13 +84,13 @@ def _settings(config: Config, options: FitOptions) -> Config:
         "updates": options.check_every,
         "patience": options.updates,
     }
-    content["env"] |= {"num_envs": NUM_ENVS, "workers": 0}
+    content["env"] |= {"num_envs": NUM_ENVS, "workers": 0, "clip_reward": True}  # models predict signs
     # Every reset has a row of its own, so that episodes of one step would need as much.
-    content["replay"]["capacity"] = 2 * options.steps
+    content["replay"]["capacity"] = max(2 * options.steps, LEAST_CAPACITY)
     # Nobody learns to act here; the settings still have to be those of a run.
     content |= {"cuda_graphs": False}  # of the machine that trained the policy
     content["training"] |= {"real_ratio": 0.5, "learning_starts": 100 * NUM_ENVS}
-    return Config.model_validate(content)
+    return content
 
 
 def _play(config: Config, agent: Agent, options: FitOptions) -> ReplayBuffer:
@@ -118,5 +122,7 @@ def _rounds(trainer: ModelTrainer, replay: ReplayBuffer, updates: int) -> Iterat
     begin, made = time.process_time(), 0
     while made < updates:
         metrics = trainer.fit(replay)
+        if trainer.rounds == 0:
+            raise UsageError(f"--steps: expected enough for an episode to train on, got {len(replay)}")
         made += int(metrics["updates"])
         yield metrics | {"updates": float(made), "cpu_seconds": time.process_time() - begin}

@@ -169,9 +169,10 @@ class OnPolicyTrainer(Loop):
 
     def _imagine(self, imagination: Imagination, real_rows: int) -> list[Rollout]:
         """Fit the model where it is due; while its gate is open, branches of the policy as it is now."""
+        self.refuse_divergence()
         if Every(self.config.model.train_freq)(self.rollout_began, self.collector.env_steps):
             imagination.fit()
-        if not imagination.gate_open or imagination.world.trainer.rounds == 0:
+        if not imagination.gate_open:
             return []
         buffer = imagination.world.buffer
         begun = buffer.total

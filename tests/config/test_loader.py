@@ -193,7 +193,13 @@ def test_the_schema_lists_every_key_with_a_description() -> None:
         ),
         (
             {"agent.kind": "ppo", "replay.capacity": "500"},
-            "--replay.capacity: replay.capacity must hold a rollout of ppo, 528 transitions, got 500",
+            "--replay.capacity: replay.capacity must hold 128 steps and 36 frames before them of each of 4 "
+            "environments, 656, got 500",
+        ),
+        (
+            {"env.num_envs": "32", "replay.capacity": "1000"},
+            "--replay.capacity: replay.capacity must hold 3 steps and 36 frames before them of each of 32 "
+            "environments, 1248, got 1000",
         ),
     ],
 )

@@ -6,7 +6,10 @@ import pytest
 
 from mbpo_fast.models import Gate, GateConfig
 
-GOOD = {"holdout_rows": 500.0, "changed_error_ratio": 0.8, "frame_error_ratio": 0.9, "reward_f1": 0.5}
+GOOD = {
+    "holdout_rows": 500.0, "changed_error_ratio": 0.8, "frame_error_ratio": 0.9, "reward_f1": 0.5,
+    "false_ends": 0.01,
+}  # fmt: skip
 
 
 def test_opens_on_a_good_model_and_shuts_again_on_a_bad_one() -> None:
@@ -29,6 +32,8 @@ def test_opens_on_a_good_model_and_shuts_again_on_a_bad_one() -> None:
         ("changed_error_ratio", math.nan, "changed-pixel"),
         ("frame_error_ratio", math.nan, "whole-frame"),
         ("reward_f1", math.nan, "reward F1"),
+        ("false_ends", 0.2, "false ends"),
+        ("false_ends", math.nan, "false ends"),
     ],
 )
 def test_each_check_shuts_it_alone(key: str, value: float, word: str) -> None:

@@ -30,6 +30,7 @@ class Model:
 
     def __init__(self, elites: list[int], last: int = 255) -> None:
         self.elites, self.last = elites, last
+        self.device = torch.device("cpu")
         self.members: list[int] = []
         self.rows: list[int] = []
 
@@ -186,3 +187,17 @@ def test_disagreement_looks_at_changed_pixels_alone() -> None:
     assert disagreement(newest, frames, probs).item() == pytest.approx(10 / 255)
     probs[0, 0] = torch.tensor([0.0, 0.5, 0.5])
     assert disagreement(newest, frames, probs).item() == pytest.approx(10 / 255 + 0.25)
+
+
+def test_frames_and_actions_go_to_where_the_networks_are() -> None:
+    asked = []
+
+    class Elsewhere(Model):
+        def step(self, context: Any, action: Any, member: Any) -> Any:
+            asked.append((context.device.type, action.device.type))
+            return super().step(torch.from_numpy(start()), action, member)
+
+    model = Elsewhere([0])
+    model.device = torch.device("meta")
+    run(model, 1)
+    assert asked == [("meta", "meta")]

@@ -165,16 +165,51 @@ def test_early_stop_counts_patience_and_keeps_each_members_best() -> None:
             for parameter in net.members.parameters():
                 parameter.fill_(value)
 
-    history = [([5.0, 5.0], 0), ([4.0, 6.0], 0), ([4.5, 4.99], 1), ([3.999, 9.0], 2)]
+    history = [([5.0, 5.0], 0), ([4.0, 6.0], 0), ([4.5, 4.99], 1), ([3.999, 9.0], 2), ([4.0, 5.0], 3)]
     for value, (scores, without_gain) in enumerate(history):
         set_weights(float(value))
+        assert not stop.exhausted
         stop.check(np.array(scores))
         assert stop.without_gain == without_gain, "a gain of less than 1 % does not reset the patience"
-    assert stop.exhausted
+    assert stop.exhausted, "after more than `patience` checks"
     best = stop.restore_best()
     assert best.tolist() == [3.999, 4.99]
     for member, value in zip(net.members, (3.0, 2.0), strict=True):
         assert all((parameter == value).all() for parameter in member.parameters())
+
+
+def test_small_gains_add_up_to_one_that_counts() -> None:
+    stop = _EarlyStop(model(ensemble_size=1, num_elites=1), patience=2)
+    for score in 0.994 ** np.arange(20):
+        stop.check(np.array([score]))
+        assert not stop.exhausted
+
+
+def test_a_member_that_diverges_gets_its_last_good_weights_back_and_leaves_the_others_alone() -> None:
+    net = model(ensemble_size=2, num_elites=1)
+    stop = _EarlyStop(net, patience=2)
+    stop.check(np.array([2.0, 3.0]))
+    good = copy.deepcopy(net.members[0].state_dict())
+    with torch.no_grad():
+        for parameter in net.members[0].parameters():
+            parameter.fill_(torch.nan)
+    for score in (2.9, 2.9, 2.9, 2.9):
+        stop.check(np.array([np.nan, score]))
+    assert stop.exhausted, "no number is no gain"
+    assert rank_elites(stop.restore_best(), 2) == [0, 1]
+    for name, weights in net.members[0].state_dict().items():
+        assert torch.equal(weights, good[name]), name
+
+
+def test_a_member_that_was_never_good_ranks_last() -> None:
+    net = model(ensemble_size=2, num_elites=1)
+    with torch.no_grad():
+        for parameter in net.members[0].parameters():
+            parameter.fill_(torch.nan)
+    trainer = ModelTrainer(net, seed=0)
+    metrics = trainer.fit(replay())
+    assert net.elites == [1]
+    assert metrics["diverged"] == 1.0
 
 
 def test_a_fit_ends_with_each_members_best_weights_and_thresholds_for_them() -> None:
@@ -193,7 +228,7 @@ def test_fit_stops_early_when_nothing_improves() -> None:
     net = model(first_updates=100, check_every=2, patience=3)
     net.update = lambda *_: {name: torch.zeros(()) for name in ("frame", "reward", "end")}  # type: ignore[method-assign]
     metrics = ModelTrainer(net, seed=0).fit(replay())
-    assert metrics["updates"] == 6.0
+    assert metrics["updates"] == 8.0, "the first check gains, more than three others do not"
 
 
 def test_elites_are_the_best_few_in_order() -> None:
@@ -249,7 +284,9 @@ def test_a_restored_trainer_goes_on_with_the_same_bits() -> None:
         assert torch.equal(a, b)
 
 
-def test_an_empty_buffer_is_refused_with_a_reason() -> None:
+def test_while_there_is_nothing_to_train_on_there_is_no_round() -> None:
+    """As when the first episode is held out and goes on."""
     empty = ReplayBuffer(100, LANES, frame_shape=(SIDE, SIDE), holdout_ratio=0.3)
-    with pytest.raises(ValueError, match=r"\[ModelTrainer.fit\] expected training transitions"):
-        ModelTrainer(model(), seed=0).fit(empty)
+    trainer = ModelTrainer(model(), seed=0)
+    assert trainer.fit(empty) == {"holdout_rows": 0.0}
+    assert trainer.rounds == 0

@@ -53,6 +53,7 @@ def test_it_finds_where_a_run_would_go_on(capsys: pytest.CaptureFixture[str]) ->
         (["--training.real_ratioo", "1"], "unknown key"),
         (["--config", "debug", "--track", "wandb", "--track.mode", "online"], "wandb"),
         (["--config", "debug", "--run", "taken"], "expected a new folder or a run"),
+        (["--env.screen_size", "90"], "env.screen_size 90: [ClockNet] expected frame sides divisible by 4"),
         (["--device", "gpu"], "expected auto | cpu | cuda | cuda:N, got"),
         (["--device", "cpu", "--replay.device", "cuda"], "replay.device: cuda expects networks on a GPU"),
         (["--device", "cpu", "--rollout.backend", "cuda"], "rollout.backend: cuda expects networks on a GPU"),
@@ -79,3 +80,11 @@ def test_a_folder_of_another_configuration_is_refused(capsys: pytest.CaptureFixt
     (folder / "config.yaml").write_text(resolved_yaml(load_config(["debug"], {"agent.gamma": "0.9"})))
     assert cli.main(["train", "--dry-run", "--config", "debug"]) == 2
     assert "agent.gamma 0.9 -> 0.99" in capsys.readouterr().err
+
+
+def test_a_gpu_that_is_not_there_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    assert cli.main(["train", "--dry-run", "--device", "cuda:1"]) == 2
+    assert "expected a CUDA device for 'cuda:1', found 1" in capsys.readouterr().err

@@ -66,3 +66,9 @@ def test_by_default_the_games_are_those_of_the_final_evaluation(run: Path) -> No
 def test_what_is_no_run_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"found no config.yaml"):
         mbpo_fast.load_agent(tmp_path)
+
+
+def test_a_game_that_the_agent_does_not_know_is_one_line(run: Path) -> None:
+    expected = "PongNoFrameskip-v4: expected frames of 36x36 and 3 actions as in Catch, got 84x84 and 6"
+    with pytest.raises(UsageError, match=expected):
+        mbpo_fast.evaluate(mbpo_fast.load_agent(run), "PongNoFrameskip-v4", episodes=1)

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from mbpo_fast.config import load_config
 from mbpo_fast.errors import UsageError
@@ -11,7 +12,10 @@ from mbpo_fast.training.build import build
 from mbpo_fast.training.mbpo import Trainer
 from mbpo_fast.training.timer import PhaseTimer
 
-GOOD = {"holdout_rows": 500.0, "changed_error_ratio": 0.5, "frame_error_ratio": 0.5, "reward_f1": 0.9}
+GOOD = {
+    "holdout_rows": 500.0, "changed_error_ratio": 0.5, "frame_error_ratio": 0.5, "reward_f1": 0.9,
+    "false_ends": 0.0,
+}  # fmt: skip
 COPY = GOOD | {"changed_error_ratio": 1.0, "frame_error_ratio": 1.0, "reward_f1": 0.0}
 TINY = {
     "threads": "1", "training.learning_starts": "60", "training.total_steps": "200", "model.train_freq": "40",
@@ -181,3 +185,32 @@ def test_learning_cannot_start_before_a_whole_return() -> None:
     settings = {"training.learning_starts": "10", "agent.n_step": "5", "env.num_envs": "2"}
     with pytest.raises(UsageError, match=r"learning_starts must cover 5 steps of each of 2 .*, 12, got 10"):
         load_config(["debug"], settings)
+
+
+def test_before_the_first_round_nothing_is_imagined_even_without_a_gate() -> None:
+    """Where every episode so far is held out, a fit makes no round, and the model is as it was drawn."""
+    done = Scripted([GOOD] * 5, model__gate__mode="off")
+    done.imagination.world.trainer.fit = lambda _: {"holdout_rows": 0.0}  # type: ignore[method-assign]
+    done.run()
+    assert done.rollouts == []
+    assert done.loop.parts.sampler.synthetic_rows == 0
+
+
+@pytest.mark.parametrize("prioritized", ["false", "true"])
+def test_a_learner_that_diverges_is_one_line_before_anything_is_saved(prioritized: str) -> None:
+    keys = {"training.real_ratio": "1", "agent.prioritized": prioritized, "log.every": "100000"}
+    loop = Trainer(build(load_config(["debug"], TINY | keys)), PhaseTimer())
+    loop.collector.start(0)
+    saved: list[int] = []
+    with torch.no_grad():
+        for parameter in loop.parts.agent.network.parameters():
+            parameter.fill_(torch.nan)
+    with pytest.raises(UsageError, match=r"expected a finite .*, got nan; lower agent\.learning_rate or"):
+        loop.train(
+            on_log=lambda step, metrics: None,
+            on_save=saved.append,
+            on_evaluate=dict,
+            interrupted=lambda: False,
+        )
+    loop.collector.env.close()
+    assert saved == []

@@ -72,3 +72,11 @@ def test_a_folder_that_holds_something_is_refused(policy: Path, capsys: pytest.C
     assert "expected a new folder" in capsys.readouterr().err
     assert cli.main(["model-fit", str(policy), "--run", "x", "--updates", "0"]) == 2
     assert "--updates: expected at least 1, got 0" in capsys.readouterr().err
+
+
+def test_few_steps_of_a_policy_that_learned_from_unclipped_rewards(tmp_path: Path) -> None:
+    keys = TINY | {"training.real_ratio": "1", "env.clip_reward": "false"}
+    assert train(load_config(["debug"], keys), tmp_path / "run", config_name="debug") == 0
+    options = FitOptions(steps=40, updates=1, check_every=1)
+    checkpoint = fit_model(tmp_path / "run", tmp_path / "fit", SIZES, options, lambda _: None)
+    assert load_model(checkpoint).env_steps == 32

@@ -72,6 +72,7 @@ def test_its_branches_in_the_buffer_are_real_and_bounded() -> None:
     assert isinstance(parts.world.model, Oracle)
     buffer = parts.world.buffer
     assert buffer.total == 20 * parts.world.trainer.rounds, "model.oracle.starts bounds a rollout"
+    assert buffer.capacity == 20 * -(-1000 // parts.config.model.train_freq), "one epoch of such rollouts"
     rows = buffer.sample(200)
     # The ball of Catch falls a row a step; the paddle moves by at most one cell.
     for obs, following, action in zip(rows.obs[:, -1], rows.next_obs[:, -1], rows.action, strict=True):
