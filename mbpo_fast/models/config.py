@@ -57,7 +57,9 @@ class ModelConfig(Settings):
     updates: int = Field(100, ge=1, description="gradient steps of every later fit, at most")
     check_every: int = Field(100, ge=1, description="gradient steps between held-out checks")
     patience: int = Field(
-        5, ge=1, description="checks without a gain of 1 % in any member before a fit stops"
+        5,
+        ge=1,
+        description="a fit stops after more checks in a row without a gain of 1 % in any member",
     )
     holdout_ratio: float = Field(0.1, gt=0, lt=1, description="share of episodes that is never trained on")
     holdout_rows: int = Field(512, ge=16, description="held-out transitions that a check looks at")
