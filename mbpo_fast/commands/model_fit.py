@@ -12,7 +12,7 @@ def model_fit(
     policy: Annotated[Path, Parameter(help="A run folder, one of its checkpoints, or an exported policy.")],
     /,
     *,
-    run: Annotated[Path, Parameter(help="A new folder for the model and a copy of the policy.")],
+    run: Annotated[Path, Parameter(help="Folder of the model and of the policy; a fit in it goes on.")],
     steps: Annotated[int, Parameter(help="Agent steps to learn from, at most.")] = 50_000,
     updates: Annotated[int, Parameter(help="Gradient steps of every member.")] = 4_000,
     check_every: Annotated[int, Parameter(help="Gradient steps between held-out checks.")] = 500,
@@ -22,6 +22,7 @@ def model_fit(
 ) -> int:
     """Fit a world model to fresh games: half by a trained policy, half by chance.
 
+    The same command goes on where it stopped, and with more --updates further.
     The settings of the model are options too, such as --model.arch nature
     """
     for name, count in (("--steps", steps), ("--updates", updates), ("--check-every", check_every)):

@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from mbpo_fast import cli
 from mbpo_fast.config import load_config
+from mbpo_fast.errors import UsageError
 from mbpo_fast.training.build import build_replay
 from mbpo_fast.training.model_eval import load_model
-from mbpo_fast.training.model_fit import NUM_ENVS, FitOptions, fit_model
+from mbpo_fast.training.model_fit import CURVE_FILE, NUM_ENVS, FitOptions, fit_model
 from mbpo_fast.training.run import train
 
 TINY = {
@@ -72,6 +74,42 @@ def test_a_folder_that_holds_something_is_refused(policy: Path, capsys: pytest.C
     assert "expected a new folder" in capsys.readouterr().err
     assert cli.main(["model-fit", str(policy), "--run", "x", "--updates", "0"]) == 2
     assert "--updates: expected at least 1, got 0" in capsys.readouterr().err
+
+
+def fitted(run: Path) -> dict[str, torch.Tensor]:
+    return load_model(run).model.state_dict()["members"]
+
+
+def test_a_fit_goes_on_as_if_it_had_never_stopped(policy: Path, tmp_path: Path) -> None:
+    stopped, whole = tmp_path / "stopped", tmp_path / "whole"
+    fit_model(policy, stopped, SIZES, FitOptions(700, updates=4, check_every=4), lambda _: None)
+    with (stopped / CURVE_FILE).open("a") as curve:  # killed before the checkpoint of the next round
+        curve.write('{"updates": 8.0}\n')
+    fit_model(policy, stopped, SIZES, FitOptions(700, updates=8, check_every=4), lambda _: None)
+    fit_model(policy, whole, SIZES, FitOptions(700, updates=8, check_every=4), lambda _: None)
+    weights = fitted(whole)
+    assert all(torch.equal(weights[name], x) for name, x in fitted(stopped).items())
+    curves = [
+        [json.loads(line) for line in (run / CURVE_FILE).read_text().splitlines()] for run in (stopped, whole)
+    ]
+    for curve in curves:
+        assert [line["updates"] for line in curve] == [4, 8]
+        assert curve[0].pop("cpu_seconds") < curve[1].pop("cpu_seconds")
+    assert curves[0] == curves[1]
+
+
+def test_a_fit_goes_on_only_with_its_own_settings_and_policy(policy: Path, tmp_path: Path) -> None:
+    run, other = tmp_path / "fit", tmp_path / "other"
+    fit_model(policy, run, SIZES, FitOptions(700, updates=1, check_every=1), lambda _: None)
+    assert train(load_config(["debug"], TINY | {"seed": "9"}), other, config_name="debug") == 0
+    for path, sizes, options, expected in (
+        (policy, SIZES | {"model.width": "16"}, FitOptions(700, check_every=1), "model.width"),
+        (policy, SIZES, FitOptions(700, check_every=1, epsilon=0.5), "--epsilon"),
+        (policy, SIZES, FitOptions(690, check_every=1), "--steps"),
+        (other, SIZES | {"seed": "0"}, FitOptions(700, check_every=1), "another policy"),
+    ):
+        with pytest.raises(UsageError, match=expected):
+            fit_model(path, run, sizes, options, lambda _: None)
 
 
 def test_few_steps_of_a_policy_that_learned_from_unclipped_rewards(tmp_path: Path) -> None:
