@@ -1,13 +1,14 @@
 """What the model adds: table and curves of docs/results.md, from the files under `results/ablation`."""
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from mbpo_fast.training.reports.lines import Chart, Series, chart_svg
+from standalone_svg import standalone_svg
+
+from mbpo_fast.training.reports.lines import Chart, Series
 from mbpo_fast.training.reports.statistics import bootstrap_interval, mean_curve
 
 ARMS = {
@@ -22,15 +23,6 @@ ARMS = {
 LEAST_SEEDS = 3
 """Fewer have no interval: a bootstrap of two values is narrower than the two themselves."""
 HEADER = "| arm | seed | synthetic rows | while training, at 8,000, 16,000 and 24,000 | frozen policy |"
-STYLE = """\
-<style>
-text { font: 11.5px system-ui, sans-serif; fill: #5d6879 } .y { text-anchor: end } .x { text-anchor: middle }
-.grid { stroke: #d5dae2 } polyline { fill: none; stroke-width: 1.8 } .faint { stroke-width: 1; opacity: .45 }
-.band { opacity: .14 } .tip { fill: none } .end { font-weight: 600 }
-.c1 { stroke: #1a6fb5 } .c2 { stroke: #cf5c12 } .c3 { stroke: #1d8a6b } .c4 { stroke: #a6468f }
-.c5 { stroke: #8a6d00 } .f5, .t5 { fill: #8a6d00 } .c6 { stroke: #5b5bd6 } .f6, .t6 { fill: #5b5bd6 }
-.f1, .t1 { fill: #1a6fb5 } .f2, .t2 { fill: #cf5c12 } .f3, .t3 { fill: #1d8a6b } .f4, .t4 { fill: #a6468f }
-</style>"""
 
 
 def rows(results: Path) -> list[str]:
@@ -92,14 +84,7 @@ def curves_svg(results: Path) -> str:
         seeds = [_points(run) for run in _runs(results, folder)]
         series += [Series(name, points, faint=True, paint=paint) for points in seeds]
         series += _mean(name, seeds, paint)
-    figure = chart_svg(
-        Chart("score while training", "mean of the last 100 games", series, legend=False), (760, 360)
-    )
-    found = re.search(r"<svg.*</svg>", figure, re.DOTALL)
-    if found is None:
-        return ""
-    opened = found[0].replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
-    return opened.replace(">", ">\n" + STYLE, 1) + "\n"
+    return standalone_svg(Chart("score while training", "mean of the last 100 games", series, legend=False))
 
 
 def _mean(name: str, seeds: Sequence[list[tuple[float, float]]], paint: int) -> list[Series]:

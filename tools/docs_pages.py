@@ -1,8 +1,8 @@
 """Writes the parts of the documentation that come from the code: `python tools/docs_pages.py [--check]`.
 
 `docs/settings.md` comes from the schema and the presets; the tables of `docs/results.md`, the one of the
-switches of DDQN and the curves with and without a model come from the JSON files under `results`. With
-`--check` nothing is written, and the exit code is 1 when a page is out of date.
+switches of DDQN, the curves with and without a model and those of fits of a model come from the JSON files
+under `results`. With `--check` nothing is written, and the exit code is 1 when a page is out of date.
 """
 
 import html
@@ -15,6 +15,7 @@ from statistics import fmean
 from typing import Any
 
 import ablation
+import cards
 
 from mbpo_fast.config import SchemaRow, config_schema_rows, preset_names
 from mbpo_fast.config.fields import settings_class
@@ -186,6 +187,7 @@ def results_page(text: str) -> str:
     text = _with_table(text, "quickstart", quickstart, quickstart_rows())
     text = _with_table(text, "engines", engines, engine_rows())
     text = _with_table(text, "ablation", ablation.HEADER, ablation.rows(RESULTS / "ablation"))
+    text = _with_table(text, "cards", *cards.table(RESULTS / "cards"))
     return _with_table(text, "baselines", baselines, baseline_rows())
 
 
@@ -220,7 +222,7 @@ def pages() -> dict[Path, str]:
         results: results_page(results.read_text(encoding="utf-8")),
         ddqn: switches_page(ddqn.read_text(encoding="utf-8")),
         DOCS / "images" / "ablation.svg": ablation.curves_svg(RESULTS / "ablation"),
-    }
+    } | {DOCS / "images" / f"{name}.svg": text for name, text in cards.curves(RESULTS / "cards").items()}
 
 
 def main(arguments: list[str]) -> int:

@@ -1,0 +1,62 @@
+"""The table and the curves of report cards, from made-up ones."""
+
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def cards(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    import cards
+
+    return cards
+
+
+def write_card(results: Path, name: str, env_id: str, changed: float, f1: float) -> None:
+    errors = {"changed_error_ratio": changed, "frame_error_ratio": changed}
+    ensemble: dict[str, Any] = {
+        "errors": {"1": errors, "5": errors},
+        "reward": {"f1": f1, "precision": 0.5, "recall": None},
+        "end": {"pr_auc": 0.61},
+        "action_sensitivity": {"changed_few": 1.3},
+    }
+    curve = [{"cpu_seconds": 60.0 * k, "changed_error_ratio": 1 / k, "reward_f1": 0.1 * k} for k in (1, 2, 3)]
+    card = {
+        "env_id": env_id,
+        "model": {"arch": "clock", "run_seed": 4, "members": 5, "gradient_steps": 3000},
+        "card": {"ensemble": ensemble, "disagreement": {"frame": 0.35}},
+        "training": {"cpu_minutes": 3.2, "curve": curve},
+    }
+    (results / f"{name}.json").write_text(json.dumps(card))
+
+
+def test_what_misses_its_goal_is_bold_and_only_where_the_goal_counts(
+    cards: ModuleType, tmp_path: Path
+) -> None:
+    write_card(tmp_path, "b", "SpaceInvadersNoFrameskip-v4", changed=0.75, f1=0.6996)
+    write_card(tmp_path, "a", "PongNoFrameskip-v4", changed=1.0, f1=0.2)
+    header, rows = cards.table(tmp_path)
+    assert header == "| figure | goal | Pong, `clock`, seed 4 | SpaceInvaders, `clock`, seed 4 |"
+    assert rows[0] == "| changed pixels, 1 step | at most 0.7 | 1.000 | **0.750** |"
+    assert rows[1] == "| changed pixels, 5 steps | below 1 | **1.000** | 0.750 |"
+    assert rows[2] == "| changed pixels, 10 steps |  | - | - |"
+    assert "| reward F1 | at least 0.7 | 0.200 | **0.700** |" in rows, "rounding makes no goal"
+    assert "| reward recall |  | - | - |" in rows
+    assert "| disagreement against error | at least 0.4 | 0.350 | **0.350** |" in rows
+    assert rows[-2:] == ["| updates |  | 3,000 | 3,000 |", "| CPU minutes |  | 3 | 3 |"]
+
+
+def test_each_fit_has_a_curve_in_each_picture(cards: ModuleType, tmp_path: Path) -> None:
+    for name in "ab":
+        write_card(tmp_path, name, "PongNoFrameskip-v4", changed=0.5, f1=0.5)
+    pictures = cards.curves(tmp_path)
+    assert set(pictures) == {"card-changed", "card-reward"}
+    for svg in pictures.values():
+        assert svg.count('class="end') == 2
+        assert "CPU minutes" in svg

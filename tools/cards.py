@@ -1,0 +1,133 @@
+"""Report cards of world models: table and curves of docs/results.md, from the files under `results/cards`."""
+
+import json
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from standalone_svg import standalone_svg
+
+from mbpo_fast.training.reports.lines import Chart, Series
+
+Card = Mapping[str, Any]
+REFERENCE = "SpaceInvaders"
+CURVES = {
+    "card-changed": ("error on changed pixels", "share of a copied frame's", "changed_error_ratio"),
+    "card-reward": ("rewards found", "F1 on held-out steps", "reward_f1"),
+}
+"""Picture -> its title, its unit, and the key of a fit's curve."""
+
+
+GOAL = 0.7
+"""Of both curves, on the reference task."""
+
+
+class Goal(NamedTuple):
+    """What a figure should reach; `always`: for every game, else for the reference task alone."""
+
+    text: str
+    holds: Callable[[float, float], bool]
+    limit: float
+    always: bool = False
+
+
+class Figure(NamedTuple):
+    """A row of the table."""
+
+    name: str
+    goal: Goal | None
+    of: Callable[[Card], float | None]
+
+
+def _of(*keys: str) -> Callable[[Card], float | None]:
+    def value(card: Card) -> float | None:
+        found: Any = card
+        for key in keys:
+            found = None if found is None else found.get(key)
+        return None if found is None else float(found)
+
+    return value
+
+
+def _error(kind: str, horizon: str) -> Callable[[Card], float | None]:
+    return _of("ensemble", "errors", horizon, f"{kind}_error_ratio")
+
+
+_BELOW_COPY = Goal("below 1", operator.lt, 1.0, always=True)
+FIGURES = (
+    Figure("changed pixels, 1 step", Goal("at most 0.7", operator.le, GOAL), _error("changed", "1")),
+    Figure("changed pixels, 5 steps", _BELOW_COPY, _error("changed", "5")),
+    Figure("changed pixels, 10 steps", None, _error("changed", "10")),
+    Figure("whole frame, 1 step", _BELOW_COPY, _error("frame", "1")),
+    Figure("whole frame, 5 steps", _BELOW_COPY, _error("frame", "5")),
+    Figure("reward F1", Goal("at least 0.7", operator.ge, GOAL), _of("ensemble", "reward", "f1")),
+    Figure("reward precision", None, _of("ensemble", "reward", "precision")),
+    Figure("reward recall", None, _of("ensemble", "reward", "recall")),
+    Figure("end PR-AUC", Goal("at least 0.6", operator.ge, 0.6), _of("ensemble", "end", "pr_auc")),
+    Figure(
+        "shuffled actions, few changes",
+        Goal("at least 1.2", operator.ge, 1.2),
+        _of("ensemble", "action_sensitivity", "changed_few"),
+    ),
+    Figure(
+        "disagreement against error", Goal("at least 0.4", operator.ge, 0.4), _of("disagreement", "frame")
+    ),
+)
+
+
+COSTS: Mapping[str, Callable[[Card], float]] = {
+    "members": lambda card: card["model"]["members"],
+    "updates": lambda card: card["model"]["gradient_steps"],
+    "CPU minutes": lambda card: card["training"]["cpu_minutes"],
+}
+
+
+def table(results: Path) -> tuple[str, list[str]]:
+    """The header of the table and its rows: a row for each figure, a column for each card."""
+    cards = _cards(results)
+    rows = [
+        [row.name, row.goal.text if row.goal else "", *(_cell(row, card) for card in cards)]
+        for row in FIGURES
+    ]
+    rows += [[name, "", *(f"{of(card):,.0f}" for card in cards)] for name, of in COSTS.items()]
+    return _line(["figure", "goal", *map(_title, cards)]), [_line(cells) for cells in rows]
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cards(results: Path) -> list[Card]:
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))]
+
+
+def _title(card: Card) -> str:
+    game = card["env_id"].partition("NoFrameskip")[0]
+    return f"{game}, `{card['model']['arch']}`, seed {card['model']['run_seed']}"
+
+
+def _cell(row: Figure, card: Card) -> str:
+    value = row.of(card["card"])
+    if value is None:
+        return "-"
+    counts = row.goal and (row.goal.always or card["env_id"].startswith(REFERENCE))
+    missed = row.goal and counts and not row.goal.holds(value, row.goal.limit)
+    # Three digits: a figure just beside its goal must not be rounded onto it.
+    return f"**{value:.3f}**" if missed else f"{value:.3f}"
+
+
+def curves(results: Path) -> dict[str, str]:
+    """SVG by picture: held-out figures of every fit over the CPU minutes that it took."""
+    cards = _cards(results)
+    return {name: _curve(cards, *about) for name, about in CURVES.items()}
+
+
+def _curve(cards: list[Card], title: str, unit: str, key: str) -> str:
+    series = []
+    for paint, card in enumerate(cards, 1):
+        points = [(line["cpu_seconds"] / 60, line[key]) for line in card["training"]["curve"] if key in line]
+        name = _title(card).replace("`", "")
+        series.append(Series(name, points, end=name, paint=paint))
+    chart = Chart(title, unit, series, level=("goal", GOAL), x_name="CPU minutes", legend=False)
+    return standalone_svg(chart)
