@@ -119,6 +119,7 @@ def test_bash_completes_commands_settings_and_presets(script: Path) -> None:
         "--model.gate.max_changed_error",
         "--model.gate.max_frame_error",
         "--model.gate.min_reward_f1",
+        "--model.gate.max_false_ends",
         "--model.gate.min_holdout",
     ]
     assert completed(script, "train", "--model.gate.mode", "") == ["auto", "off"]

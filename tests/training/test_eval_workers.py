@@ -72,7 +72,10 @@ def test_by_default_every_core_has_two_workers(monkeypatch: pytest.MonkeyPatch) 
 
 
 class Recorder:
-    """Acts by zeros and notes the sizes of the batches."""
+    """Acts by zeros on the frames of Catch and notes the sizes of the batches."""
+
+    frame_shape = (36, 36)
+    num_actions = 3
 
     def __init__(self) -> None:
         self.batches: set[int] = set()
