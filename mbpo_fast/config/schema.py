@@ -78,7 +78,7 @@ class TrainingConfig(Settings):
         4096, ge=1, description="branches started after every model fit (not ppo)"
     )
     model_retain_epochs: int = Field(
-        1, ge=1, description="epochs for which a branch stays in the model buffer"
+        1, ge=1, description="epochs of rollouts for which a branch stays in the model buffer"
     )
     epoch_length: int = Field(1000, ge=1, description="agent steps of an epoch, the unit of the two above")
     model_n_step: int | None = Field(
