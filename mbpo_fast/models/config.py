@@ -26,7 +26,7 @@ class ModelConfig(Settings):
     )
     width: int = Field(32, ge=4, multiple_of=4, description="channels of the clock and the grid network")
     depth: int = Field(2, ge=1, description="residual blocks of the clock and the grid network")
-    outcome_width: int = Field(24, ge=4, multiple_of=4, description="channels of the reward and end network")
+    outcome_width: int = Field(32, ge=4, multiple_of=4, description="channels of the reward and end network")
     outcome_dropout: float = Field(
         0.2,
         ge=0,

@@ -26,6 +26,8 @@ FINE_SCALE = 10.0
 """Brings the fine ticks to the size of the others."""
 MOST_BANDS = 7
 """Bands of lines, at most, that have a clock of their own."""
+SEEN_FRAMES = 2
+"""Newest frames that the outcome sees pixel by pixel: where things are, and how they have just moved."""
 LOGIT_LIMIT = 2.0
 """A pixel that changes for sure or surely not: how sure the mask is beyond that tells the outcome nothing."""
 
@@ -40,9 +42,10 @@ class ClockNet(PixelNet):
     al. 2018). The outcome has a clock for each band of the screen's lines, too: a ship explodes at the bottom
     while bombs and invaders go on above it.
 
-    Rewards and ends are rare: learned from the pixels they are learned by heart. So the outcome is read from
-    what the pixels' part knows of every cell and from the change that it predicts there, a hit or an
-    explosion, which it learns from every step. No gradient of the outcome goes back into it.
+    Rewards and ends are rare: learned from the pixels alone they are learned by heart. So the outcome is read
+    from what the pixels' part knows of every cell and from the change that it predicts there, a hit or an
+    explosion, which it learns from every step. No gradient of the outcome goes back into it. Which step it is
+    in which a shot arrives is a matter of single pixels: for that the outcome sees the newest ones, too.
     """
 
     def __init__(
@@ -54,7 +57,7 @@ class ClockNet(PixelNet):
         detail_frames: int = 12,
         width: int = 32,
         depth: int = 2,
-        outcome_width: int = 24,
+        outcome_width: int = 32,
         outcome_depth: int = 1,
         clock_width: int = 64,
     ) -> None:
@@ -68,11 +71,11 @@ class ClockNet(PixelNet):
         self.condition = _Condition(context - 1, num_actions, clock_width)
         self.blocks = nn.ModuleList(_ResidualBlock(width, clock_width, num_actions) for _ in range(depth))
         self.head = nn.Conv2d(width, 2 * CELL**2, 1)
-        known = 2 * width + 2 * CELL**2
+        known, pixels = 2 * width + 2 * CELL**2, SEEN_FRAMES * CELL**2
         lines = frame_shape[0] // CELL
         self.bands = max(n for n in range(1, MOST_BANDS + 1) if lines % n == 0)
         self.outcome_condition = _Condition((2 + self.bands) * (context - 1), num_actions, clock_width)
-        self.outcome = _OutcomeNet(known, outcome_width, outcome_depth, clock_width, num_actions)
+        self.outcome = _OutcomeNet(known, pixels, outcome_width, outcome_depth, clock_width, num_actions)
         self._start_as_a_copy()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -89,7 +92,8 @@ class ClockNet(PixelNet):
         dtype = compute_dtype(context.device)
         # Added up in float32: what is left of nearly equal frames would drown in bfloat16's rounding.
         with torch.autocast(context.device.type, enabled=False):
-            seen = self.stem(context, dtype) + self.memory(steps.mul_(COARSE_SCALE)) + self.place
+            looked, newest = self.stem(context, dtype)
+            seen = looked + self.memory(steps.mul_(COARSE_SCALE)) + self.place
         condition = self.condition(clock, action)
         x = seen
         for block in self.blocks:
@@ -98,7 +102,7 @@ class ClockNet(PixelNet):
         pixels = F.pixel_shuffle(head, CELL)
         known = self._known(seen, x, head)
         ticks = torch.cat([clock, clock.clamp(max=FINE_LIMIT) * FINE_SCALE, band_clocks], dim=1)
-        logits = self.outcome(known, self.outcome_condition(ticks, action), action, keep)
+        logits = self.outcome(known, newest, self.outcome_condition(ticks, action), action, keep)
         return Prediction(
             delta=pixels[:, 1],
             mask_logit=pixels[:, 0],
@@ -137,11 +141,16 @@ class _MovementStem(nn.Module):
         scale[-1] = NEWEST_SCALE
         self.register_buffer("scale", scale, persistent=False)
 
-    def forward(self, context: Tensor, dtype: torch.dtype) -> Tensor:
-        """u8 [B, C, h, w] -> f32 [B, channels, h / 4, w / 4], by products in `dtype`."""
+    def forward(self, context: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """u8 [B, C, h, w] -> f32 [B, channels, h / 4, w / 4], by products in `dtype`.
+
+        And what it saw of the newest `SEEN_FRAMES`, their differences first, f32 [B, 32, h / 4, w / 4].
+        """
         weight = (self.weight * self.scale).flatten(1)[:, :, None, None]
         cells = movements(context, len(self.scale), CELL, dtype)
-        return F.conv2d(cells, weight.to(dtype), self.bias.to(dtype)).float()
+        last = self.scale[-SEEN_FRAMES:].repeat_interleave(CELL**2, dim=0)
+        newest = cells[:, -len(last) :].float() * last
+        return F.conv2d(cells, weight.to(dtype), self.bias.to(dtype)).float(), newest
 
 
 class _Condition(nn.Module):
@@ -193,22 +202,27 @@ class _OutcomeNet(nn.Module):
     GROUP = 8
     """Channels that are normalised together, of the `known` ones."""
 
-    def __init__(self, known: int, width: int, depth: int, condition: int, num_actions: int) -> None:
+    def __init__(
+        self, known: int, pixels: int, width: int, depth: int, condition: int, num_actions: int
+    ) -> None:
         super().__init__()
         # Without weights of its own: the convolution has them, and torch's backward pass dies (a segmentation
         # fault) where a normalisation's weights need a gradient and its input, as here, does not.
         self.known_norm = nn.GroupNorm(known // self.GROUP, known, affine=False)
-        self.first = nn.Conv2d(known, width, 3, padding=1)
+        self.first = nn.Conv2d(known + pixels, width, 3, padding=1)
         self.norm = nn.GroupNorm(4, width)
         self.film = _FiLM(condition, num_actions, width)
         self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(depth))
         self.norms = nn.ModuleList(nn.GroupNorm(4, width) for _ in range(depth))
         self.out = nn.Conv2d(width, NUM_REWARD_CLASSES + 1, 1)
 
-    def forward(self, known: Tensor, condition: Tensor, action: Tensor, keep: Tensor | None) -> Tensor:
+    def forward(
+        self, known: Tensor, newest: Tensor, condition: Tensor, action: Tensor, keep: Tensor | None
+    ) -> Tensor:
         """Logits of the reward classes and of the end, f32 [B, 4]."""
+        x = torch.cat([self.known_norm(known), newest], dim=1)
         # Normalised in float32: on CPUs torch's bfloat16 form takes three times as long.
-        x = self.norm(self.first(self.known_norm(known)).float())
+        x = self.norm(self.first(x).float())
         x = F.relu(self.film(x, condition, action))
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = F.relu(norm(conv(x).float()))

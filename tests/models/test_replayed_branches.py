@@ -35,7 +35,7 @@ class Bounds:
 
 
 FLOAT32 = Bounds(pixels=1e-4, close=1e-4, near=0.03)
-BFLOAT16 = Bounds(pixels=0.08, close=0.03, near=0.25)
+BFLOAT16 = Bounds(pixels=0.1, close=0.03, near=0.3)
 
 
 class Near:

@@ -96,6 +96,21 @@ def test_the_outcome_learns_from_the_pixels_part_and_does_not_teach_it() -> None
         assert (other(*inputs()).reward_logits - before).abs().max() > 1e-5
 
 
+def test_the_outcome_sees_single_pixels_of_the_two_newest_frames() -> None:
+    net = member("clock")
+    assert isinstance(net, ClockNet)
+    with torch.no_grad():
+        net.outcome.first.weight[:, : -2 * 16] = 0.0  # deaf to what the pixels' part knows,
+        net.outcome_condition.hidden.weight[:, ACTIONS:] = 0.0  # and to the clock
+    context, action = inputs()
+    before = net(context, action).reward_logits
+    for frame, seen in ((-1, True), (-2, True), (-3, False)):
+        other = context.clone()
+        other[:, frame, 17, 18] ^= 128
+        changed = (net(other, action).reward_logits - before).abs().amax(dim=1)
+        assert ((changed > 1e-6) == seen).all(), f"frame {frame}"
+
+
 def _name_of(net: torch.nn.Module, part: torch.nn.Module) -> str:
     return next(name for name, module in net.named_modules() if module is part)
 
@@ -125,7 +140,9 @@ def test_the_movement_stem_is_a_convolution_over_differences() -> None:
     stem = net.stem
     assert stem.bias is not None
     expected = F.conv2d(moved, stem.weight.double(), stem.bias.double(), stride=4)
-    assert torch.allclose(stem(inputs()[0], torch.float32).double(), expected, atol=1e-4)
+    looked, newest = stem(inputs()[0], torch.float32)
+    assert torch.allclose(looked.double(), expected, atol=1e-4)
+    assert torch.allclose(newest.double(), F.pixel_unshuffle(moved[:, -2:], 4), atol=1e-6)
 
 
 def test_next_frame_clips_and_rounds() -> None:

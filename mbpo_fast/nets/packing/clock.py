@@ -14,6 +14,7 @@ from mbpo_fast.nets.clock import (
     FINE_SCALE,
     LOGIT_LIMIT,
     NEWEST_SCALE,
+    SEEN_FRAMES,
     ClockNet,
 )
 from mbpo_fast.nets.packing.arrays import array_of, over_cells, shift_by_action, weights_of
@@ -24,7 +25,8 @@ def pack_clock_net(net: ClockNet, builder: NetworkBuilder) -> tuple[int, int]:
     """The registers of the map of changes and of the logits of reward and end."""
     past = builder.means(builder.context, cell=CELL, steps=True)
     clock = builder.clamp(builder.pool(past, "magnitude"), 0.0, CLOCK_LIMIT)
-    seen = x = _pack_looks(net, builder, past)
+    cells = _pack_pixels(builder, net.detail_frames)
+    seen = x = _pack_looks(net, builder, cells, past)
     condition = _pack_condition(net.condition, builder, clock)
     for block in net.blocks:
         x = _pack_block(block, builder, x, condition)
@@ -37,14 +39,17 @@ def pack_clock_net(net: ClockNet, builder: NetworkBuilder) -> tuple[int, int]:
     ticks = builder.concat(builder.concat(clock, builder.clamp(clock, 0.0, FINE_LIMIT)), bands)
     scale = np.repeat(np.array([1.0, FINE_SCALE, *[1.0] * net.bands], np.float32), builder.context - 1)
     condition = _pack_condition(net.outcome_condition, builder, ticks, scale)
-    return head, _pack_outcome(net.outcome, builder, known, condition)
+    newest = _pack_pixels(builder, SEEN_FRAMES)
+    return head, _pack_outcome(net.outcome, builder, known, newest, condition)
 
 
-def _pack_looks(net: ClockNet, builder: NetworkBuilder, past: int) -> int:
+def _pack_pixels(builder: NetworkBuilder, frames: int) -> int:
+    """The newest `frames` pixel by pixel: their differences, then the newest."""
+    return builder.frames(frames, cell=CELL, scale=NEWEST_SCALE, difference_scale=DIFFERENCE_SCALE)
+
+
+def _pack_looks(net: ClockNet, builder: NetworkBuilder, cells: int, past: int) -> int:
     """The newest frames pixel by pixel, plus all of them as means of cells, plus the place."""
-    cells = builder.frames(
-        net.detail_frames, cell=CELL, scale=NEWEST_SCALE, difference_scale=DIFFERENCE_SCALE
-    )
     coarse = array_of(net.memory.weight) * np.float32(COARSE_SCALE)
     place = builder.constant(array_of(net.place)[0], cell=CELL)
     zeros = np.zeros(len(coarse), np.float32)
@@ -77,10 +82,10 @@ def _pack_block(block: Any, builder: NetworkBuilder, x: int, condition: int) -> 
     return builder.convolution(hidden, *weights_of(block.second), padding=1, add=x)
 
 
-def _pack_outcome(net: Any, builder: NetworkBuilder, known: int, condition: int) -> int:
+def _pack_outcome(net: Any, builder: NetworkBuilder, known: int, newest: int, condition: int) -> int:
     channels = builder.shape(known)[2]
     ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
-    x = builder.norm(known, net.known_norm.num_groups, ones, zeros)
+    x = builder.concat(builder.norm(known, net.known_norm.num_groups, ones, zeros), newest)
     x = builder.convolution(x, *weights_of(net.first), padding=1)
     film = _pack_film(net.film, builder, condition)
     x = builder.norm(x, net.norm.num_groups, *weights_of(net.norm), condition=film, relu=True)
