@@ -60,3 +60,20 @@ def test_each_fit_has_a_curve_in_each_picture(cards: ModuleType, tmp_path: Path)
     for svg in pictures.values():
         assert svg.count('class="end') == 2
         assert "CPU minutes" in svg
+
+
+def test_a_cards_file_has_how_the_model_was_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    import card_file
+
+    curve = [{"updates": 50.0 * k, "cpu_seconds": 90.0 * k} for k in (1, 2)]
+    (tmp_path / card_file.CURVE_FILE).write_text("".join(json.dumps(row) + "\n" for row in curve))
+    card = {"card": {"rows": 7}, "model": {"gradient_steps": 100}, "video": "/of/a/machine.mp4"}
+    told = {"command": "mbpo-fast model-fit POLICY", "policy": "PPO", "commit": "abc"}
+    assert card_file.card_of(tmp_path, card, **told) == {
+        "card": {"rows": 7},
+        "model": {"gradient_steps": 100},
+        "training": {**told, "cpu_minutes": 3.0, "curve": curve},
+    }
+    with pytest.raises(ValueError, match="expected a card of 100 updates, got one of 50"):
+        card_file.card_of(tmp_path, card | {"model": {"gradient_steps": 50}}, **told)
