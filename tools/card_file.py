@@ -1,7 +1,7 @@
 """Makes the file that is kept of a world model's report card: `python tools/card_file.py RUN CARD OUT ...`.
 
 `results/cards/*.json` hold what `mbpo-fast model-eval RUN --json CARD` said and, as `training`, how
-`mbpo-fast model-fit` made RUN: the command, the policy that played, the commit, the CPU minutes and the curve.
+`mbpo-fast model-fit` made RUN: command, policy that played, commit, CPU minutes and curve.
 A checkpoint is never kept.
 """
 
