@@ -40,9 +40,7 @@ def main() -> None:
     parser.add_argument("--commit", required=True, help="of the code that ran")
     options = parser.parse_args()
     card = json.loads(options.card.read_text(encoding="utf-8"))
-    result = card_of(
-        options.run, card, command=options.command, policy=options.policy, commit=options.commit
-    )
+    result = card_of(options.run, card, command=options.command, policy=options.policy, commit=options.commit)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
