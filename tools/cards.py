@@ -66,9 +66,14 @@ FIGURES = (
     Figure("reward recall", None, _of("ensemble", "reward", "recall")),
     Figure("end PR-AUC", Goal("at least 0.6", operator.ge, 0.6), _of("ensemble", "end", "pr_auc")),
     Figure(
-        "shuffled actions, few changes",
+        "shuffled actions, few changes, changed pixels",
         Goal("at least 1.2", operator.ge, 1.2),
         _of("ensemble", "action_sensitivity", "changed_few"),
+    ),
+    Figure(
+        "the same, whole frame",
+        Goal("at least 1.2", operator.ge, 1.2),
+        _of("ensemble", "action_sensitivity", "frame_few"),
     ),
     Figure(
         "disagreement against error", Goal("at least 0.4", operator.ge, 0.4), _of("disagreement", "frame")
