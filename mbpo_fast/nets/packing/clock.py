@@ -25,8 +25,7 @@ def pack_clock_net(net: ClockNet, builder: NetworkBuilder) -> tuple[int, int]:
     """The registers of the map of changes and of the logits of reward and end."""
     past = builder.means(builder.context, cell=CELL, steps=True)
     clock = builder.clamp(builder.pool(past, "magnitude"), 0.0, CLOCK_LIMIT)
-    cells = _pack_pixels(builder, net.detail_frames)
-    seen = x = _pack_looks(net, builder, cells, past)
+    seen = x = _pack_looks(net, builder, past)
     condition = _pack_condition(net.condition, builder, clock)
     for block in net.blocks:
         x = _pack_block(block, builder, x, condition)
@@ -48,8 +47,9 @@ def _pack_pixels(builder: NetworkBuilder, frames: int) -> int:
     return builder.frames(frames, cell=CELL, scale=NEWEST_SCALE, difference_scale=DIFFERENCE_SCALE)
 
 
-def _pack_looks(net: ClockNet, builder: NetworkBuilder, cells: int, past: int) -> int:
+def _pack_looks(net: ClockNet, builder: NetworkBuilder, past: int) -> int:
     """The newest frames pixel by pixel, plus all of them as means of cells, plus the place."""
+    cells = _pack_pixels(builder, net.detail_frames)
     coarse = array_of(net.memory.weight) * np.float32(COARSE_SCALE)
     place = builder.constant(array_of(net.place)[0], cell=CELL)
     zeros = np.zeros(len(coarse), np.float32)
