@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mbpo_fast.nets.context import movements
+from mbpo_fast.nets.nature import NatureEncoder
 from mbpo_fast.nets.precision import compute_dtype
 
 NUM_REWARD_CLASSES = 3
@@ -162,26 +163,16 @@ class NatureNet(PixelNet):
     ) -> None:
         super().__init__()
         self.num_actions = num_actions
-        grid = [((side - 8) // 4 + 1 - 4) // 2 + 1 - 2 for side in frame_shape]
-        if any((2 * (g + 1) + 3) * 4 + 8 != side for g, side in zip(grid, frame_shape, strict=True)):
+        self.encoder = NatureEncoder(context, frame_shape)
+        maps, flat = self.encoder.latent_shape, self.encoder.out_features
+        if any((2 * (g + 1) + 3) * 4 + 8 != side for g, side in zip(maps[1:], frame_shape, strict=True)):
             raise ValueError(f"[NatureNet] expected sides that the decoder can rebuild, got {frame_shape}")
-        flat = 64 * grid[0] * grid[1]
-        self.encoder = nn.Sequential(
-            nn.Conv2d(context, 32, 8, stride=4),
-            nn.ReLU(),
-            nn.Conv2d(32, 64, 4, stride=2),
-            nn.ReLU(),
-            nn.Conv2d(64, 64, 3),
-            nn.ReLU(),
-            nn.Flatten(),
-            nn.Linear(flat, fc_dim),
-            nn.ReLU(),
-        )
+        self.features = nn.Sequential(nn.Linear(flat, fc_dim), nn.ReLU())
         self.hidden = nn.Sequential(nn.Linear(fc_dim + num_actions, fc_dim), nn.ReLU())
         self.decoder = nn.Sequential(
             nn.Linear(fc_dim, flat),
             nn.ReLU(),
-            nn.Unflatten(1, (64, *grid)),
+            nn.Unflatten(1, maps),
             nn.ConvTranspose2d(64, 64, 3),
             nn.ReLU(),
             nn.ConvTranspose2d(64, 32, 4, stride=2),
@@ -192,7 +183,7 @@ class NatureNet(PixelNet):
 
     def forward(self, context: Tensor, action: Tensor) -> Prediction:
         """See `PixelNet`."""
-        features = self.encoder(context.to(torch.float32).mul_(1.0 / 255.0))
+        features = self.features(self.encoder(context))
         one_hot = F.one_hot(action, self.num_actions).to(features.dtype)
         hidden = self.hidden(torch.cat([features, one_hot], dim=1))
         logits = self.out(hidden).float()

@@ -66,9 +66,8 @@ def _pack_grid_net(net: GridNet, builder: NetworkBuilder) -> tuple[int, int]:
 
 
 def _pack_nature_net(net: NatureNet, builder: NetworkBuilder) -> tuple[int, int]:
-    encoder: Any = net.encoder
-    x = pack_nature_convolutions(encoder, builder)
-    x = builder.linear(x, *weights_of(encoder[-2]), relu=True)
+    x = pack_nature_convolutions(net.encoder.convs, builder)
+    x = builder.linear(x, *weights_of(net.features[0]), relu=True)
     # The action's column of the weight is a shift by the action.
     hidden: Any = net.hidden[0]
     weight, bias = weights_of(hidden)
