@@ -77,6 +77,22 @@ const T* read(const char* op, const char* name, const Array<T>& argument,
   return pointer(op, name, argument, shape, false);
 }
 
+// As read(), but the rows of the first axis may lie apart, as those of a view into longer rows do.
+template <class T>
+const T* read_rows(const char* op, const char* name, const Array<T>& argument,
+                   const std::vector<py::ssize_t>& shape) {
+  if (!py::isinstance<py::array>(argument.value)) return read(op, name, argument, shape);
+  const auto array = py::reinterpret_borrow<py::array>(argument.value);
+  if (array.ndim() < 2 || array.shape(0) < 1) return read(op, name, argument, shape);
+  const Array<T> row{argument.value[py::int_(0)]};
+  const bool ascending = array.strides(0) >= py::reinterpret_borrow<py::array>(row.value).nbytes();
+  MBPO_CHECK(
+      ascending && fits<T>(row.value, {shape.begin() + 1, shape.end()}, false), op,
+      text(name, " as contiguous rows of ", std::string(py::str(py::dtype::of<T>())), " ", shape_text(shape)),
+      describe(argument.value));
+  return static_cast<const T*>(array.data());
+}
+
 template <class T>
 T* write(const char* op, const char* name, const Array<T>& argument, const std::vector<py::ssize_t>& shape) {
   return pointer(op, name, argument, shape, true);

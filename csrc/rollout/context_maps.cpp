@@ -25,7 +25,7 @@ std::size_t floats(std::int64_t count) {
 void cells(const Contexts& in, std::int64_t newest, std::int64_t b, std::int64_t first, std::int64_t lines,
            float* out) {
   const std::int64_t frame = in.height * in.width, step = newest * in.cell * in.cell;
-  const std::uint8_t* oldest = in.frames + (b * in.count + in.count - newest) * frame;
+  const std::uint8_t* oldest = in.frames + b * in.row + (in.count - newest) * frame;
   rollout_kernels(isa_in_use())
       .cells({oldest + first * in.cell * in.width, newest, frame, lines * in.cell, in.width, in.cell, 1.0f,
               1.0f, true, out, in.width / in.cell * step, step});
@@ -65,8 +65,8 @@ void mean_steps(const Contexts& in, float* out) {
   std::vector<float> planes(floats(rows * columns * steps));
   for (std::int64_t b = 0; b < in.batch; ++b, out += rows * columns * steps) {
     rollout_kernels(isa_in_use())
-        .means({in.frames + b * in.count * in.height * in.width, in.count, in.height, in.width, in.cell, true,
-                out, columns * steps, steps, sums.data(), planes.data()});
+        .means({in.frames + b * in.row, in.count, in.height, in.width, in.cell, true, out, columns * steps,
+                steps, sums.data(), planes.data()});
   }
 }
 

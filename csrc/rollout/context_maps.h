@@ -7,10 +7,11 @@ namespace mbpo_fast {
 
 inline constexpr std::int64_t kMaxCell = 64;
 
-// frames [batch, count, height, width], the oldest first; `cell`, at most kMaxCell, divides both sides.
+// frames [batch, count, height, width], the oldest first, a context `row` bytes behind the one before it;
+// `cell`, at most kMaxCell, divides both sides.
 struct Contexts {
   const std::uint8_t* frames;
-  std::int64_t batch, count, height, width, cell;
+  std::int64_t batch, count, height, width, row, cell;
 };
 
 // Of the `newest` frames the differences of neighbours, then the newest itself, in gray levels: out [batch,

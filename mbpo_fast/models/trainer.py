@@ -18,10 +18,12 @@ from mbpo_fast.ops import Stream, random_integers, random_uniform
 
 
 class TransitionRows(Protocol):
-    """The fields of `mbpo_fast.data.Batch` that the trainer reads."""
+    """The fields of a one-step `mbpo_fast.data.Batch` that the trainer reads.
 
-    obs: NDArray[np.uint8] | Tensor
-    next_obs: NDArray[np.uint8] | Tensor
+    window: uint8 [B, C + 1, h, w], an array or a tensor, the context and the frame after it.
+    """
+
+    window: Any
     action: NDArray[np.int64]
     reward: NDArray[np.float32]
     terminated: NDArray[np.bool_]
@@ -35,8 +37,10 @@ class Replay(Protocol):
     def valid_ids(self, n_step: int = 1, *, context: int = 4, split: str = "all") -> Ids:
         """Ids of all transitions of a split."""
 
-    def gather(self, ids: Ids, n_step: int = 1, *, gamma: float = 0.99, context: int = 4) -> TransitionRows:
-        """The rows of these ids."""
+    def gather(
+        self, ids: Ids, n_step: int = 1, *, gamma: float = 0.99, context: int = 4, out: Any = None
+    ) -> TransitionRows:
+        """The rows of these ids, into `out` where given."""
 
     def outcomes(self, ids: Ids) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Rewards and ends of these ids."""
@@ -51,6 +55,9 @@ class ModelTrainer:
         self.seed = seed
         self.rounds = 0
         self.batches = 0
+        # The memory of a batch, used again: fresh pages would cost more than the copies.
+        self._drawn: TransitionRows | None = None
+        self._moved: Tensor | None = None
 
     def fit(self, replay: Replay) -> dict[str, float]:
         """One round: train until the budget or the patience ends, keep each member's best weights, rank.
@@ -91,7 +98,7 @@ class ModelTrainer:
         """Set the unit of change, once: a unit that moved with the data would move the held-out scores."""
         ids = replay.valid_ids(1, context=self.config.context, split="train")
         rows = replay.gather(_spread(ids, self.config.holdout_rows), context=self.config.context)
-        context, _, next_frame, *_ = self._tensors(rows)
+        context, _, next_frame, *_ = self._columns(rows)
         self.model.change_scale = typical_change(context[:, -1], next_frame)
 
     def _holdout(self, replay: Replay) -> TransitionRows | None:
@@ -123,46 +130,47 @@ class ModelTrainer:
             ]
         )
         self.batches += 1
-        rows = replay.gather(ids, context=self.config.context)
-        columns = self._shifted(*self._tensors(rows))
+        rows = self._drawn = replay.gather(ids, context=self.config.context, out=self._drawn)
+        columns = self._columns(rows, self._shifted(on_device(rows.window, self.model.device)))
         return tuple(x.view(len(pools), size, *x.shape[1:]) for x in columns)
 
-    def _shifted(
-        self, context: Tensor, action: Tensor, next_frame: Tensor, *outcome: Tensor
-    ) -> tuple[Tensor, ...]:
-        """The columns with a share of the rows moved, all frames of a row alike.
+    def _shifted(self, window: Tensor) -> Tensor:
+        """The windows with a share of the rows moved, all frames of a row alike.
 
         Few rewards are then harder to learn by heart.
         """
-        most, count, step = self.config.random_shift, len(context), self.batches
-        if most:
-            # Lanes after those that draw the offsets.
-            draw = random_uniform(self.seed, Stream.MODEL_SHIFT, step, 2 * count)
-            moved = draw[count:] < self.config.shifted_share
-            offsets = (
-                random_integers(self.seed, Stream.MODEL_SHIFT, step, count, 2 * most + 1, word=word) - most
-                for word in (0, 2)
-            )
-            down, right = (on_device(offset * moved, self.model.device) for offset in offsets)
-            context = random_shift(context, down, right)
-            next_frame = random_shift(next_frame[:, None], down, right)[:, 0]
-        return context, action, next_frame, *outcome
+        most, count, step = self.config.random_shift, len(window), self.batches
+        if not most:
+            return window
+        # Lanes after those that draw the offsets.
+        draw = random_uniform(self.seed, Stream.MODEL_SHIFT, step, 2 * count)
+        moved = draw[count:] < self.config.shifted_share
+        offsets = (
+            random_integers(self.seed, Stream.MODEL_SHIFT, step, count, 2 * most + 1, word=word) - most
+            for word in (0, 2)
+        )
+        down, right = (on_device(offset * moved, self.model.device) for offset in offsets)
+        self._moved = random_shift(window, down, right, out=self._moved)
+        return self._moved
 
-    def _tensors(self, rows: TransitionRows) -> tuple[Tensor, ...]:
-        arrays = (rows.obs, rows.action, rows.next_obs[:, -1], rows.reward, rows.terminated)
-        return tuple(on_device(x, self.model.device) for x in arrays)
+    def _columns(self, rows: TransitionRows, window: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Context, action, next frame, reward, end; `window` in place of the rows' own."""
+        frames = on_device(rows.window, self.model.device) if window is None else window
+        outcome = (on_device(x, self.model.device) for x in (rows.action, rows.reward, rows.terminated))
+        action, reward, terminated = outcome
+        return frames[:, :-1], action, frames[:, -1], reward, terminated
 
     def _member_scores(self, rows: TransitionRows | None) -> NDArray[np.float64] | None:
         """Held-out score of each member f64 [E], lower is better; None without held-out rows."""
         members = range(self.config.ensemble_size)
         if rows is None:
             return None
-        tensors = self._tensors(rows)
+        tensors = self._columns(rows)
         return np.array(self.model.each(lambda m: self.model.score(m, *tensors), members))
 
     def _predict(self, rows: TransitionRows) -> list["_MemberPrediction"]:
         """Each elite's word on every row."""
-        context, action, *_ = self._tensors(rows)
+        context, action, *_ = self._columns(rows)
         said = self.model.each(lambda m: self.model.predict(context, action, m), self.model.elites)
         return [
             _MemberPrediction(frame.cpu().numpy(), reward.cpu(), end.cpu().numpy())
@@ -185,7 +193,7 @@ class ModelTrainer:
         if rows is None:
             return {"holdout_rows": 0.0}
         predictions = self._predict(rows)
-        newest, target = on_host(rows.obs[:, -1]), on_host(rows.next_obs[:, -1])
+        newest, target = on_host(rows.window[:, -2]), on_host(rows.window[:, -1])
         errors = [pixel_errors(newest, target, p.frame).pooled() for p in predictions]
         metrics = {name: float(np.mean([e[name] for e in errors])) for name in errors[0]}
         metrics["holdout_rows"] = float(len(rows.action))

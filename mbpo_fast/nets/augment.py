@@ -6,14 +6,15 @@ from torch import Tensor
 from mbpo_fast.ops import shift_frames
 
 
-def random_shift(obs: Tensor, down: Tensor, right: Tensor) -> Tensor:
+def random_shift(obs: Tensor, down: Tensor, right: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Shift each stack of obs u8 [B, S, h, w] by (down, right) i64 [B] pixels, edges repeated.
 
     DrQ's random shift (Kostrikov et al. 2021, section 3.1): one offset a stack, so that motion stays true.
+    `out`, on a CPU: contiguous memory to write to. Fresh memory of this size costs several times the shift.
     """
     if obs.device.type != "cpu":
         return shifted_by_index(obs, down, right)
-    shifted = torch.empty_like(obs, memory_format=torch.contiguous_format)
+    shifted = torch.empty_like(obs, memory_format=torch.contiguous_format) if out is None else out
     shift_frames(obs.contiguous().numpy(), down.numpy(), right.numpy(), shifted.numpy())
     return shifted
 

@@ -1,6 +1,8 @@
 """What a world model's first layers read of its context: cells of pixels, and how their means moved."""
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mbpo_fast import ops
@@ -32,7 +34,7 @@ def _movements_by_core(context: Tensor, newest: int, cell: int, dtype: torch.dty
     batch, _, height, width = context.shape
     cells = torch.empty((batch, height // cell, width // cell, newest * cell**2), dtype=dtype)
     bits = cells.view(torch.uint16) if dtype == torch.bfloat16 else cells
-    ops.movement_cells(context.contiguous().numpy(), newest, cell, bits.numpy())
+    ops.movement_cells(_rows(context), newest, cell, bits.numpy())
     return cells.permute(0, 3, 1, 2)
 
 
@@ -40,8 +42,14 @@ def _movements_by_core(context: Tensor, newest: int, cell: int, dtype: torch.dty
 def _cell_steps_by_core(context: Tensor, cell: int) -> Tensor:
     batch, count, height, width = context.shape
     steps = torch.empty((batch, height // cell, width // cell, count - 1))
-    ops.mean_steps(context.contiguous().numpy(), cell, steps.numpy())
+    ops.mean_steps(_rows(context), cell, steps.numpy())
     return steps.permute(0, 3, 1, 2)
+
+
+def _rows(context: Tensor) -> NDArray[np.uint8]:
+    """The same memory where every row is contiguous: contexts are views into windows of one frame more."""
+    rows = context if context[:1].is_contiguous() else context.contiguous()
+    return rows.numpy()
 
 
 def _movements_by_torch(context: Tensor, newest: int, cell: int, dtype: torch.dtype) -> Tensor:

@@ -1,4 +1,7 @@
-"""What a world model's first layers read of a batch of contexts."""
+"""What a world model's first layers read of a batch of contexts.
+
+Contexts may be views into longer rows: only a row has to be contiguous.
+"""
 
 from typing import Any
 

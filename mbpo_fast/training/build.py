@@ -29,7 +29,7 @@ from mbpo_fast.models import (
 from mbpo_fast.models.oracle import Oracle, OracleRounds
 from mbpo_fast.ops.gpu_device import Device
 from mbpo_fast.training.collect import Collector, Environments
-from mbpo_fast.training.machine import available_cores
+from mbpo_fast.training.machine import available_cores, keep_freed_memory
 from mbpo_fast.training.schedules import longest_rollout
 
 EVALUATION_SEED = 1_000_003
@@ -110,9 +110,10 @@ class Parts:
         return {"replay": self.replay} | ({"model": self.world.buffer} if self.world else {})
 
 
-def set_threads(config: Config) -> None:
-    """Give torch this run's CPU threads."""
+def set_up_process(config: Config) -> None:
+    """Give torch this run's CPU threads, and let this process keep the memory that it frees."""
     torch.set_num_threads(thread_count(config))
+    keep_freed_memory()
 
 
 def thread_count(config: Config) -> int:

@@ -16,7 +16,7 @@ from mbpo_fast.envs.halves import half_shares
 from mbpo_fast.envs.registry import parse_env_id, sticky_probability
 from mbpo_fast.errors import UsageError
 from mbpo_fast.ops import Stream
-from mbpo_fast.training.build import build_eval_env, final_seed, set_threads
+from mbpo_fast.training.build import build_eval_env, final_seed, set_up_process
 from mbpo_fast.training.evaluation import Evaluation, evaluate_policy
 from mbpo_fast.training.machine import available_cores
 from mbpo_fast.training.policy import load_policy
@@ -178,7 +178,7 @@ def evaluate(
 
     seed: None is that of the final evaluation of the agent's run, which its training never used.
     """
-    set_threads(agent.config)
+    set_up_process(agent.config)
     return play(
         agent.config,
         agent._agent,
@@ -207,7 +207,7 @@ def evaluate_run(
     """
     policy = load_policy(path)
     seed = final_seed(policy.config) if seed is None else seed
-    set_threads(policy.config)
+    set_up_process(policy.config)
     result = play(
         policy.config,
         policy.agent,

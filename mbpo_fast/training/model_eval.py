@@ -13,7 +13,7 @@ from mbpo_fast.errors import UsageError
 from mbpo_fast.models import WorldModel
 from mbpo_fast.models.filmstrip import filmstrip
 from mbpo_fast.models.report_card import report_card
-from mbpo_fast.training.build import EVALUATION_SEED, build_model, set_threads
+from mbpo_fast.training.build import EVALUATION_SEED, build_model, set_up_process
 from mbpo_fast.training.fresh_games import FreshGames, Players, play_fresh_games
 from mbpo_fast.training.frozen import VIDEO_FPS, check_game, protocol_name
 from mbpo_fast.training.machine import machine_info
@@ -78,7 +78,7 @@ def evaluate_model(
     """
     begin = time.perf_counter()
     loaded = load_model(path)
-    set_threads(loaded.config)
+    set_up_process(loaded.config)
     # Neither training nor an evaluation of this run has played on these seeds.
     seeds = {
         name: loaded.config.seed + 3 * EVALUATION_SEED + 2 * options.seed + i

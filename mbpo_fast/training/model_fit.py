@@ -16,7 +16,7 @@ from mbpo_fast.config.strict_yaml import dump_yaml
 from mbpo_fast.data import ReplayBuffer
 from mbpo_fast.errors import UsageError
 from mbpo_fast.models import ModelTrainer
-from mbpo_fast.training.build import build_env, build_model, build_replay, set_threads, uses_graphs
+from mbpo_fast.training.build import build_env, build_model, build_replay, set_up_process, uses_graphs
 from mbpo_fast.training.checkpoint import CheckpointStore
 from mbpo_fast.training.collect import Collector
 from mbpo_fast.training.folder_lock import locked
@@ -66,7 +66,7 @@ def fit_model(
     run_dir.mkdir(parents=True, exist_ok=True)
     with locked(run_dir, "a fit"):
         replace_text(run_dir / CONFIG_FILE, resolved_yaml(config))
-        set_threads(config)
+        set_up_process(config)
         agent = policy.agent
         replay = _play(config, agent, options)
         model = build_model(config, agent.frame_shape, agent.num_actions, cuda_graphs=cuda_graphs)

@@ -13,7 +13,7 @@ import numpy as np
 from mbpo_fast.config import Config, differences, load_config, resolved_yaml
 from mbpo_fast.config.schema import MAY_DIFFER_ON_RESUME
 from mbpo_fast.errors import UsageError
-from mbpo_fast.training.build import EVALUATION_SEED, final_seed, set_threads
+from mbpo_fast.training.build import EVALUATION_SEED, final_seed, set_up_process
 from mbpo_fast.training.checkpoint import CheckpointStore
 from mbpo_fast.training.folder_lock import locked
 from mbpo_fast.training.frozen import play
@@ -34,7 +34,7 @@ EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 75, signal.SIGUSR1: 75}
 
 def train(config: Config, run_dir: Path, *, config_name: str) -> int:
     """Train in `run_dir`, or go on where a run there stopped; returns the process's exit code."""
-    set_threads(config)
+    set_up_process(config)
     check_folder(config, run_dir)
     check_tracking(config.track)
     loop = build_loop(config)

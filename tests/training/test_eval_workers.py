@@ -10,7 +10,7 @@ from mbpo_fast.config import Config, load_config
 from mbpo_fast.envs import make_vec
 from mbpo_fast.errors import UsageError
 from mbpo_fast.training import frozen, video
-from mbpo_fast.training.build import build_agent, set_threads
+from mbpo_fast.training.build import build_agent, set_up_process
 from mbpo_fast.training.frozen import evaluate_run, play, protocol_name, record_game
 from mbpo_fast.training.policy import Policy, save_policy
 
@@ -21,7 +21,7 @@ def policy_folder(folder: Path, **overrides: str) -> Path:
     """An agent that has not learned yet plays as reproducibly as any."""
     keys = {name.replace("__", "."): value for name, value in overrides.items()}
     config = load_config(["debug"], {"threads": "1", **keys})
-    set_threads(config)
+    set_up_process(config)
     env = make_vec(config.env.id, 1)
     agent = build_agent(config, env)
     env.close()

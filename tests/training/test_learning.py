@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 
 from mbpo_fast.config import load_config
-from mbpo_fast.training.build import EVALUATION_SEED, build_eval_env, set_threads
+from mbpo_fast.training.build import EVALUATION_SEED, build_eval_env, set_up_process
 from mbpo_fast.training.evaluation import evaluate_policy
 from mbpo_fast.training.loops import build_loop
 
@@ -54,7 +54,7 @@ def learn(arm: str, seed: int) -> Outcome:
     overrides = {"seed": str(seed), "evaluation.every": "100", "early_stopping.enabled": "false"}
     preset, arm_overrides = ARMS[arm]
     config = load_config([preset], overrides | arm_overrides)
-    set_threads(config)
+    set_up_process(config)
     loop = build_loop(config)
     loop.collector.start(config.seed)
     returns = [0.0]

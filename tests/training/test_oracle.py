@@ -9,7 +9,7 @@ import pytest
 from mbpo_fast import cli
 from mbpo_fast.config import load_config
 from mbpo_fast.models.oracle import Oracle
-from mbpo_fast.training.build import EVALUATION_SEED, build, build_eval_env, set_threads
+from mbpo_fast.training.build import EVALUATION_SEED, build, build_eval_env, set_up_process
 from mbpo_fast.training.evaluation import evaluate_policy
 from mbpo_fast.training.mbpo import Trainer
 from mbpo_fast.training.networks import describe_networks
@@ -53,7 +53,7 @@ def test_a_run_reports_an_exact_oracle_and_learns_from_its_rows(
 
 def parts_after(total_steps: int) -> Trainer:
     config = load_config(["debug"], TINY | {"training.total_steps": str(total_steps)})
-    set_threads(config)
+    set_up_process(config)
     parts = build(config)
     parts.collector.start(config.seed)
     trainer = Trainer(parts, PhaseTimer())
@@ -141,7 +141,7 @@ def test_catch_is_learned_with_the_oracle(seed: int) -> None:
         "training.total_steps": "2000",
     }
     config = load_config(["catch"], overrides)
-    set_threads(config)
+    set_up_process(config)
     parts = build(config)
     parts.collector.start(config.seed)
     returns = [0.0]
