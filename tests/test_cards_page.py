@@ -66,7 +66,7 @@ def test_a_cards_file_has_how_the_model_was_made(monkeypatch: pytest.MonkeyPatch
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     import card_file
 
-    curve = [{"updates": 50.0 * k, "cpu_seconds": 90.0 * k} for k in (1, 2)]
+    curve = [{"step": 50 * k, "updates": 50.0 * k, "cpu_seconds": 90.0 * k} for k in (1, 2)]
     (tmp_path / card_file.CURVE_FILE).write_text("".join(json.dumps(row) + "\n" for row in curve))
     card = {"card": {"rows": 7}, "model": {"gradient_steps": 100}, "video": "/of/a/machine.mp4"}
     told = {"command": "mbpo-fast model-fit POLICY", "policy": "PPO", "commit": "abc"}

@@ -10,12 +10,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mbpo_fast.training.logger import read_metrics
 from mbpo_fast.training.model_fit import CURVE_FILE
 
 
 def card_of(run: Path, card: dict[str, Any], *, command: str, policy: str, commit: str) -> dict[str, Any]:
     """What is kept of the card of the fit in `run`; ValueError where they are not of one model."""
-    curve = [json.loads(line) for line in (run / CURVE_FILE).read_text(encoding="utf-8").splitlines()]
+    curve = read_metrics(run, CURVE_FILE)
     judged, made = card["model"]["gradient_steps"], curve[-1]["updates"]
     if judged != made:
         raise ValueError(f"{run}: expected a card of {made:,.0f} updates, got one of {judged:,}")

@@ -29,7 +29,8 @@ def model_fit(
         require(name, count, count >= 1, "at least 1")
     require("--epsilon", epsilon, 0 <= epsilon <= 1, "0 to 1")
     require("--seed", seed, 0 <= seed < 2**31, "0 to 2147483647")
-    from mbpo_fast.training.model_fit import FitOptions, fit_model
+    from mbpo_fast.training.fit_settings import FitOptions
+    from mbpo_fast.training.model_fit import fit_model
 
     options = FitOptions(steps=steps, updates=updates, check_every=check_every, epsilon=epsilon)
     values = dict(item.partition("=")[::2] for item in overrides or ())

@@ -9,7 +9,7 @@ from typing import Any
 from mbpo_fast.config.strict_yaml import dump_yaml, read_yaml
 from mbpo_fast.errors import UsageError
 from mbpo_fast.sweeps.schema import Sweep
-from mbpo_fast.training.folder_lock import locked
+from mbpo_fast.training.run_folder import locked, visible_files
 from mbpo_fast.training.tensor_file import replace_text
 
 COPY = "sweep.yaml"
@@ -50,11 +50,5 @@ def _check(folder: Path, sweep: Sweep) -> None:
             raise UsageError(
                 f"{folder} holds another sweep: {', '.join(changed)} differ; choose another --folder"
             )
-    elif folder.exists() and (
-        not folder.is_dir() or any(not p.name.startswith(".") for p in folder.iterdir())
-    ):
+    elif folder.exists() and (not folder.is_dir() or visible_files(folder)):
         raise UsageError(f"{folder}: expected a new folder or a sweep, got something else")
-
-
-def _visible_files(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if not path.name.startswith(".")]

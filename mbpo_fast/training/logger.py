@@ -1,4 +1,4 @@
-"""A run's metrics: one JSON line a step in metrics.jsonl, and TensorBoard scalars."""
+"""A run's metrics: one JSON line a step in metrics.jsonl, and TensorBoard scalars; a fit's curve is alike."""
 
 import json
 import math
@@ -22,12 +22,15 @@ class _ScalarWriter(Protocol):
 class RunLogger:
     """Writes the metrics of one run folder; `offset`, from a checkpoint, cuts back what came after it.
 
-    Without `offset` the metrics begin anew. TensorBoard events are written when the extra is installed.
+    Without `offset` the metrics begin anew; `name` is that of their file. TensorBoard events are written when
+    the extra is installed.
     """
 
-    def __init__(self, run_dir: Path, tensorboard: bool, offset: int | None) -> None:
+    def __init__(
+        self, run_dir: Path, tensorboard: bool, offset: int | None, *, name: str = FILE_NAME
+    ) -> None:
         run_dir.mkdir(parents=True, exist_ok=True)
-        self.path = run_dir / FILE_NAME
+        self.path = run_dir / name
         last_step = _cut_back(self.path, offset or 0)
         self._file = self.path.open("ab")
         self._tensorboard: _ScalarWriter | None = None
@@ -58,12 +61,12 @@ class RunLogger:
             self._tensorboard = None
 
 
-def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl in order; a last line still being written is left out.
+def read_metrics(run_dir: Path, name: str = FILE_NAME) -> list[dict[str, Any]]:
+    """The lines of the file in order; a last line still being written is left out.
 
     UsageError, with the line's number, where a whole line is not one of `RunLogger.log`.
     """
-    path = run_dir / FILE_NAME
+    path = run_dir / name
     if not path.exists():
         return []
     return [_parsed(line, f"{path}:{i}") for i, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1)]

@@ -15,7 +15,6 @@ from mbpo_fast.config.schema import MAY_DIFFER_ON_RESUME
 from mbpo_fast.errors import UsageError
 from mbpo_fast.training.build import EVALUATION_SEED, final_seed, set_up_process
 from mbpo_fast.training.checkpoint import CheckpointStore
-from mbpo_fast.training.folder_lock import locked
 from mbpo_fast.training.frozen import play
 from mbpo_fast.training.logger import RunLogger
 from mbpo_fast.training.loop import Loop, Metrics
@@ -25,6 +24,7 @@ from mbpo_fast.training.outputs import Outputs
 from mbpo_fast.training.policy import CONFIG_FILE, weights_that_fit
 from mbpo_fast.training.progress import Progress
 from mbpo_fast.training.reports import write_report
+from mbpo_fast.training.run_folder import locked, visible_files
 from mbpo_fast.training.tensor_file import replace_text
 from mbpo_fast.training.tracking import check_tracking, open_tracker
 
@@ -60,13 +60,8 @@ def check_folder(config: Config, run_dir: Path) -> None:
             raise UsageError(
                 f"{run_dir} holds a run of another configuration: {', '.join(changed)}; choose another --run"
             )
-    elif run_dir.exists() and (not run_dir.is_dir() or _visible_files(run_dir)):
+    elif run_dir.exists() and (not run_dir.is_dir() or visible_files(run_dir)):
         raise UsageError(f"{run_dir}: expected a new folder or a run, got something else")
-
-
-def _visible_files(folder: Path) -> list[Path]:
-    # A run that was killed in its first moment may have left a file half written.
-    return [path for path in folder.iterdir() if not path.name.startswith(".")]
 
 
 class _Run:

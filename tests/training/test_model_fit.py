@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,8 +11,10 @@ from mbpo_fast import cli
 from mbpo_fast.config import load_config
 from mbpo_fast.errors import UsageError
 from mbpo_fast.training.build import build_replay
+from mbpo_fast.training.fit_settings import NUM_ENVS, FitOptions, fit_config
+from mbpo_fast.training.logger import read_metrics
 from mbpo_fast.training.model_eval import load_model
-from mbpo_fast.training.model_fit import CURVE_FILE, NUM_ENVS, FitOptions, fit_model
+from mbpo_fast.training.model_fit import CURVE_FILE, fit_model
 from mbpo_fast.training.run import train
 
 TINY = {
@@ -76,6 +79,68 @@ def test_a_folder_that_holds_something_is_refused(policy: Path, capsys: pytest.C
     assert "--updates: expected at least 1, got 0" in capsys.readouterr().err
 
 
+def test_a_fit_that_was_stopped_before_its_first_checkpoint_begins_anew(
+    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, options = tmp_path / "fit", FitOptions(700, updates=4, check_every=4)
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("mbpo_fast.training.model_fit._play", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            fit_model(policy, run, SIZES, options, lambda _: None)
+    (run / CURVE_FILE).write_text('{"step": 4}\n{"st')  # killed between the curve and the checkpoint
+    (run / ".tmp-config.yaml").touch()
+    with pytest.raises(UsageError, match=r"model\.width"):
+        fit_model(policy, run, SIZES | {"model.width": "12"}, options, lambda _: None)
+    fit_model(policy, run, SIZES, options, lambda _: None)
+    assert [line["step"] for line in read_metrics(run, CURVE_FILE)] == [4]
+
+
+def test_a_fit_does_not_go_on_with_other_games(
+    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "fit"
+    fit_model(policy, run, SIZES, FitOptions(700, updates=4, check_every=4), lambda _: None)
+    unchanged = (run / CURVE_FILE).read_bytes()
+    fit_model(policy, run, SIZES, FitOptions(700, updates=4, check_every=4), lambda _: pytest.fail("done"))
+    # As another processor might choose between nearly equal actions.
+    monkeypatch.setattr(
+        "mbpo_fast.training.model_fit.by_agent_and_chance",
+        lambda agent, obs, *_, **__: np.zeros(len(obs), np.int64),
+    )
+    with pytest.raises(UsageError, match="games that came out otherwise"):
+        fit_model(policy, run, SIZES, FitOptions(700, updates=8, check_every=4), lambda _: None)
+    assert (run / CURVE_FILE).read_bytes() == unchanged
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("env.id", "PongNoFrameskip-v4", "--env.id: expected a setting of model, seed"),
+        ("agent.hidden", "64", "--agent.hidden: expected a setting of model, seed"),
+        ("training.real_ratio", "1", "--training.real_ratio: expected a setting of model"),
+        ("model.kind", "oracle", "--model.kind: expected learned, got oracle"),
+        ("model.widht", "8", "did you mean"),
+    ],
+)
+def test_what_is_not_a_fits_to_choose_is_one_line(
+    policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str, value: str, expected: str
+) -> None:
+    assert cli.main(["model-fit", str(policy), "--run", str(tmp_path / "fit"), f"--{key}", value]) == 2
+    captured = capsys.readouterr()
+    assert expected in captured.err
+    assert captured.err.count("\n") == 1
+    assert not (tmp_path / "fit").exists()
+
+
+def test_a_round_has_one_check_at_its_end() -> None:
+    config = fit_config(load_config(["debug"], {}), {}, FitOptions(check_every=300))
+    assert (config.model.first_updates, config.model.updates, config.model.check_every) == (300, 300, 300)
+
+
 def fitted(run: Path) -> dict[str, torch.Tensor]:
     return load_model(run).model.state_dict()["members"]
 
@@ -84,7 +149,7 @@ def test_a_fit_goes_on_as_if_it_had_never_stopped(policy: Path, tmp_path: Path) 
     stopped, whole = tmp_path / "stopped", tmp_path / "whole"
     fit_model(policy, stopped, SIZES, FitOptions(700, updates=4, check_every=4), lambda _: None)
     with (stopped / CURVE_FILE).open("a") as curve:  # killed before the checkpoint of the next round
-        curve.write('{"updates": 8.0}\n')
+        curve.write('{"step": 8, "updates": 8.0}\n')
     fit_model(policy, stopped, SIZES, FitOptions(700, updates=8, check_every=4), lambda _: None)
     fit_model(policy, whole, SIZES, FitOptions(700, updates=8, check_every=4), lambda _: None)
     weights = fitted(whole)

@@ -1,4 +1,4 @@
-"""A folder held by one process at a time."""
+"""The folder of a run, a fit or a sweep: held by one process at a time, and what lies in it."""
 
 import fcntl
 import os
@@ -24,3 +24,8 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """What lies in a folder, but for a file that a process killed in its first moment left half written."""
+    return [path for path in folder.iterdir() if not path.name.startswith(".")]
