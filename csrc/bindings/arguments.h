@@ -85,7 +85,8 @@ const T* read_rows(const char* op, const char* name, const Array<T>& argument,
   const auto array = py::reinterpret_borrow<py::array>(argument.value);
   if (array.ndim() < 2 || array.shape(0) < 1) return read(op, name, argument, shape);
   const Array<T> row{argument.value[py::int_(0)]};
-  const bool ascending = array.strides(0) >= py::reinterpret_borrow<py::array>(row.value).nbytes();
+  const bool ascending =
+      array.shape(0) == 1 || array.strides(0) >= py::reinterpret_borrow<py::array>(row.value).nbytes();
   MBPO_CHECK(
       ascending && fits<T>(row.value, {shape.begin() + 1, shape.end()}, false), op,
       text(name, " as contiguous rows of ", std::string(py::str(py::dtype::of<T>())), " ", shape_text(shape)),

@@ -45,7 +45,8 @@ def model_eval(
     require("--seed", seed, 0 <= seed < 2**31, "0 to 2147483647")
     require("--epsilon", epsilon, 0 <= epsilon <= 1, "0 to 1")
     for name, file in (("--json", json), ("--video", video), ("--output", output)):
-        require(name, file, file is None or file.parent.is_dir(), "a file in a folder that exists")
+        fits = file is None or (file.parent.is_dir() and not file.is_dir())
+        require(name, file, fits, "a file in a folder that exists")
     suffixes = ("", ".mp4", ".gif")
     require("--video", video, video is None or video.suffix in suffixes, "a file that ends in .mp4 or .gif")
     from mbpo_fast.training.model_eval import GameOptions, evaluate_model
@@ -58,9 +59,9 @@ def model_eval(
     file = None if video is None else video_file(video)
     print(f"playing {steps:,} and {options.threshold_steps:,} steps, then judging", flush=True)
     result = evaluate_model(run, options, starts=starts, video=file, refresh=refresh)
+    _print(result)
     if json is not None:
         write_json(json, result)
-    _print(result)
     if output is not None:
         from mbpo_fast.training.reports.model_eval import write_model_page
 
@@ -108,6 +109,9 @@ def _figure_rows(card: Card) -> Iterator[tuple[str, ...]]:
     yield ("figure", "ensemble", "members")
     for name, of in _FIGURES:
         yield (name, _number(of(card["ensemble"])), _range([of(member) for member in card["members"]]))
+    for name, key in (("reward", "f1"), ("end", "f1"), ("end", "false")):
+        said = "steps taken for an end" if key == "false" else f"{name} F1"
+        yield (f"decided in rollouts: {said}", "", _number(card["decided"][name][key]))
     for name, key in (("whole frame", "frame"), ("changed pixels", "changed")):
         yield (f"disagreement against error, {name}", _number(card["disagreement"][key]), "")
 

@@ -155,6 +155,14 @@ class WorldModel:
         step = max(1.0 - self.config.weight_average, 1.0 / (1.0 + 0.1 * self.gradient_steps))
         torch._foreach_lerp_(list(self.members.parameters()), list(self.learners.parameters()), step)
 
+    def renew_learner(self, member: int) -> None:
+        """Let a member's training go on from its judged weights, with a fresh optimiser: it had diverged."""
+        learner = self.learners[member]
+        learner.load_state_dict(self.members[member].state_dict())
+        for parameter in learner.parameters():
+            for value in self.optimizer.state[parameter].values():
+                value.zero_()  # in place: a graphed step goes on with this memory
+
     @torch.no_grad()
     def score(self, member: int, *rows: Tensor) -> float:
         """`total_loss` of one member on rows of any number; lower is better."""

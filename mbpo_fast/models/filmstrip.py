@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mbpo_fast.models.ensemble import WorldModel
 from mbpo_fast.models.episodes import Episode, Transitions
-from mbpo_fast.models.report_card import predict_all
+from mbpo_fast.models.voices import predict_all
 
 GAP = 2
 """Columns between the pictures: white where the model has just seen the real frames, else gray."""

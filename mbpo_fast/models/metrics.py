@@ -103,19 +103,27 @@ def f1_score(predicted: NDArray[np.floating], actual: NDArray[np.floating]) -> f
     return precision_recall_f1(predicted, actual)["f1"]
 
 
-def best_threshold(probability: Floats, actual: Bools, default: float) -> float:
-    """The threshold t that maximises F1 of `probability > t` on [N]; `default` when nothing happens."""
+def best_threshold(
+    probability: Floats, actual: Bools, default: float, weight: NDArray[np.floating] | None = None
+) -> float:
+    """The threshold t that maximises F1 of `probability > t` on [N]; `default` when nothing happens.
+
+    `weight` [N]: how many rows each one stands for; None: itself alone.
+    """
     if not actual.any():
         return default
     order = np.argsort(-probability, kind="stable")
     ranked = probability[order]
-    hits = np.cumsum(actual[order])
-    f1 = 2.0 * hits / (np.arange(1, len(ranked) + 1) + hits[-1])
+    counts = np.ones(len(ranked)) if weight is None else weight[order]
+    hits = np.cumsum(actual[order] * counts)
+    f1 = 2.0 * hits / (np.cumsum(counts) + hits[-1])
     # Only where the next value differs does a threshold separate the two.
     f1[:-1][ranked[:-1] == ranked[1:]] = -1.0
     cut = int(f1.argmax())
-    below = ranked[cut + 1] if cut + 1 < len(ranked) else 0.0
-    return float((ranked[cut] + below) / 2.0)
+    above, below = float(ranked[cut]), float(ranked[cut + 1]) if cut + 1 < len(ranked) else 0.0
+    # As a float32, which probabilities are compared as, the middle of two neighbours may be the upper one.
+    middle = float(np.float32((above + below) / 2.0))
+    return middle if middle < above else below
 
 
 def average_precision(score: Floats, actual: Bools) -> float:

@@ -1,7 +1,7 @@
 """The report card: a world model judged on whole games that it has never seen."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from mbpo_fast.models.metrics import (
     reward_signs,
 )
 from mbpo_fast.models.uncertainty import disagreement
+from mbpo_fast.models.voices import Word, predict_all, voice_of
 from mbpo_fast.ops import Stream, random_uniform
 
 HORIZONS = (1, 5, 10, 15)
@@ -30,7 +31,6 @@ HORIZONS = (1, 5, 10, 15)
 FEW_PIXELS = 200
 """Steps in which fewer pixels change are those that the action, and not the game's own march, decides."""
 CHUNK = 256
-Context = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class ReportCard:
     """The figures of every member, and of the ensemble: the mean of its elites' predictions.
 
     changed_share: changed pixels of all. rewarded, ended: steps with a reward, and with an end.
+    decided: what rollouts make of it, by the model's own thresholds, means over the elites: `precision`,
+    `recall` and `f1` of `reward` and `end`, and of `end` the share `false` of the steps that go on.
     disagreement: rank correlation of the members' disagreement with the ensemble's error, by frame; keys
     `frame`, `changed` (error per changed pixel). NaN stands for what cannot be told from these episodes.
     """
@@ -66,20 +68,13 @@ class ReportCard:
     ensemble: Figures
     members: list[Figures]
     elites: list[int]
+    decided: dict[str, dict[str, float]]
     disagreement: dict[str, float]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and text for JSON; None for NaN."""
         content: dict[str, Any] = _plain(asdict(self))
         return content
-
-
-class Word(NamedTuple):
-    """A prediction: frame u8 [B, h, w], reward classes f32 [B, 3], end f32 [B]."""
-
-    frame: NDArray[np.uint8]
-    reward_probs: NDArray[np.float32]
-    end_prob: NDArray[np.float32]
 
 
 def report_card(
@@ -100,14 +95,14 @@ def report_card(
     rows = Transitions(episodes)
     places = rows.places()
     order = np.argsort(random_uniform(seed, Stream.SHUFFLE, 0, len(places)), kind="stable")
-    real = _one_step(model, rows, places, rows.action[places])
-    other = _one_step(model, rows, places, rows.action[places[order]])
+    real = _one_step(model, rows, places)
+    shuffled = _shuffled(model, rows, places, rows.action[places[order]])
     thresholds = _thresholds(model, Transitions(calibration))
     voices = range(len(real.errors))
     figures = [
         Figures(
             errors=_open_loop(model, rows, voice, horizons, starts, real.errors[voice]),
-            action_sensitivity=_sensitivity(real.errors[voice], other.errors[voice]),
+            action_sensitivity=_sensitivity(real.errors[voice], shuffled[voice]),
             **_outcomes(rows, places, real.words[voice], thresholds[voice]),
         )
         for voice in voices
@@ -123,35 +118,9 @@ def report_card(
         ensemble=figures[-1],
         members=figures[:-1],
         elites=list(model.elites),
+        decided=_decided(model, rows, places, [real.words[m] for m in model.elites]),
         disagreement=_disagreement(real.disagreement, errors),
     )
-
-
-def predict_all(model: WorldModel, context: Context, action: Ids) -> list[Word]:
-    """The word of every member and, last, of the ensemble on context u8 [B, C, h, w], action i64 [B]."""
-    words = _predict(model, context, action, range(model.config.ensemble_size))
-    return [*words, mean_word([words[m] for m in model.elites])]
-
-
-def mean_word(words: Sequence[Word]) -> Word:
-    """The mean of several predictions, its frame rounded."""
-    frame = np.rint(np.mean([word.frame for word in words], axis=0, dtype=np.float32)).astype(np.uint8)
-    reward, end = (np.mean(column, axis=0) for column in list(zip(*words, strict=True))[1:])
-    return Word(frame, reward, end)
-
-
-def ensemble_word(model: WorldModel, context: Context, action: Ids) -> Word:
-    """The ensemble's word alone: `predict_all` without the members that are no elites."""
-    return mean_word(_predict(model, context, action, model.elites))
-
-
-def _predict(model: WorldModel, context: Context, action: Ids, members: Sequence[int]) -> list[Word]:
-    frames, actions = (torch.from_numpy(x).to(model.device) for x in (context, action))
-    said = model.each(lambda m: model.predict(frames, actions, m), members)
-    return [
-        Word(frame.cpu().numpy(), reward.float().cpu().numpy(), end.float().cpu().numpy())
-        for frame, reward, end in said
-    ]
 
 
 class _OneStep(NamedTuple):
@@ -162,22 +131,42 @@ class _OneStep(NamedTuple):
     disagreement: NDArray[np.float64]
 
 
-def _one_step(model: WorldModel, rows: Transitions, places: Ids, action: Ids) -> _OneStep:
-    errors: list[list[PixelErrors]] = []
-    words: list[list[Word]] = []
-    disagreements = []
+def _one_step(model: WorldModel, rows: Transitions, places: Ids) -> _OneStep:
+    errors, words, disagreements = [], [], []
+    for here, said in _said(model, rows, places, rows.action[places]):
+        errors.append(_errors(rows, here, said))
+        words.append(_outcomes_alone(said))
+        disagreements.append(_doubt(rows.frames[here], said[:-1]))
+    return _OneStep(_joined(errors), _all_rows(words), np.concatenate(disagreements))
+
+
+def _shuffled(model: WorldModel, rows: Transitions, places: Ids, action: Ids) -> list[PixelErrors]:
+    """Every voice's errors where other actions than those that were taken are believed."""
+    return _joined([_errors(rows, here, said) for here, said in _said(model, rows, places, action)])
+
+
+def _said(model: WorldModel, rows: Transitions, places: Ids, action: Ids) -> Iterator[tuple[Ids, list[Word]]]:
+    """(places, every voice's word there), a few hundred places at a time."""
     for part in _parts(len(places)):
         here = places[part]
-        said = predict_all(model, rows.contexts(here, model.config.context), action[part])
-        newest, target = rows.frames[here], rows.frames[here + 1]
-        errors.append([pixel_errors(newest, target, word.frame) for word in said])
-        words.append([word._replace(frame=word.frame[:0]) for word in said])
-        disagreements.append(_doubt(newest, said[:-1]))
-    return _OneStep(
-        [join_errors(column) for column in zip(*errors, strict=True)],
-        [Word(*map(np.concatenate, zip(*column, strict=True))) for column in zip(*words, strict=True)],
-        np.concatenate(disagreements),
-    )
+        yield here, predict_all(model, rows.contexts(here, model.config.context), action[part])
+
+
+def _errors(rows: Transitions, places: Ids, said: Sequence[Word]) -> list[PixelErrors]:
+    newest, target = rows.frames[places], rows.frames[places + 1]
+    return [pixel_errors(newest, target, word.frame) for word in said]
+
+
+def _joined(errors: Sequence[Sequence[PixelErrors]]) -> list[PixelErrors]:
+    return [join_errors(column) for column in zip(*errors, strict=True)]
+
+
+def _outcomes_alone(said: Sequence[Word]) -> list[Word]:
+    return [word._replace(frame=word.frame[:0]) for word in said]
+
+
+def _all_rows(words: Sequence[Sequence[Word]]) -> list[Word]:
+    return [Word(*map(np.concatenate, zip(*column, strict=True))) for column in zip(*words, strict=True)]
 
 
 def _doubt(newest: NDArray[np.uint8], members: Sequence[Word]) -> NDArray[np.float64]:
@@ -212,7 +201,7 @@ def _branches(
     model: WorldModel, rows: Transitions, start: Ids, voice: int, horizon: int
 ) -> Iterator[tuple[int, PixelErrors]]:
     """(step, errors) of the branches with the logged actions, those whose episode lasts so long."""
-    say = _voice(model, voice)
+    say = voice_of(model, voice)
     context = rows.contexts(start, model.config.context)
     for step in range(1, horizon + 1):
         lasts = rows.left[start] >= step
@@ -224,23 +213,17 @@ def _branches(
         context = np.concatenate([context[:, 1:], frame[:, None]], axis=1)
 
 
-def _voice(model: WorldModel, voice: int) -> Callable[[Context, Ids], Word]:
-    if voice == model.config.ensemble_size:
-        return lambda context, action: ensemble_word(model, context, action)
-    return lambda context, action: _predict(model, context, action, [voice])[0]
-
-
 def _thresholds(model: WorldModel, rows: Transitions) -> list[tuple[float, float]]:
     """For every voice the thresholds of reward and end with the best F1 on these rows."""
     places = rows.places()
     rewarded, ended = rows.reward[places] != 0, rows.terminated[places]
-    said = _one_step(model, rows, places, rows.action[places])
+    said = _all_rows([_outcomes_alone(said) for _, said in _said(model, rows, places, rows.action[places])])
     return [
         (
             best_threshold(1.0 - word.reward_probs[:, 1], rewarded, 0.5),
             best_threshold(word.end_prob, ended, 0.5),
         )
-        for word in said.words
+        for word in said
     ]
 
 
@@ -248,18 +231,41 @@ def _outcomes(
     rows: Transitions, places: Ids, word: Word, thresholds: tuple[float, float]
 ) -> dict[str, dict[str, float]]:
     """The figures of reward and end."""
-    reward, ended = np.sign(rows.reward[places]), rows.terminated[places]
-    signs = reward_signs(word.reward_probs, thresholds[0])
+    figures = _decisions(rows, places, word, thresholds)
+    scores = (1.0 - word.reward_probs[:, 1], word.end_prob)
+    happened = (rows.reward[places] != 0, rows.terminated[places])
+    for name, score, actual, threshold in zip(figures, scores, happened, thresholds, strict=True):
+        figures[name] |= {"pr_auc": average_precision(score, actual), "threshold": threshold}
+    return figures
+
+
+def _decisions(
+    rows: Transitions, places: Ids, word: Word, thresholds: tuple[float, float]
+) -> dict[str, dict[str, float]]:
+    """`precision_recall_f1` of `reward` and of `end`."""
     ends = (word.end_prob > thresholds[1]).astype(np.float32)
     return {
-        "reward": precision_recall_f1(signs, reward)
-        | {
-            "pr_auc": average_precision(1.0 - word.reward_probs[:, 1], reward != 0),
-            "threshold": thresholds[0],
-        },
-        "end": precision_recall_f1(ends, ended.astype(np.float32))
-        | {"pr_auc": average_precision(word.end_prob, ended), "threshold": thresholds[1]},
+        "reward": precision_recall_f1(
+            reward_signs(word.reward_probs, thresholds[0]), np.sign(rows.reward[places])
+        ),
+        "end": precision_recall_f1(ends, rows.terminated[places].astype(np.float32)),
     }
+
+
+def _decided(
+    model: WorldModel, rows: Transitions, places: Ids, elites: Sequence[Word]
+) -> dict[str, dict[str, float]]:
+    """Means over the elites of what they decide in rollouts; see `ReportCard`."""
+    thresholds = (model.reward_threshold, model.end_threshold)
+    each = [_decisions(rows, places, word, thresholds) for word in elites]
+    means = {
+        name: {key: float(np.mean([figures[name][key] for figures in each])) for key in each[0][name]}
+        for name in each[0]
+    }
+    goes_on = ~rows.terminated[places]
+    false = [ratio((word.end_prob[goes_on] > thresholds[1]).sum(), goes_on.sum()) for word in elites]
+    means["end"]["false"] = float(np.mean(false))
+    return means
 
 
 def _sensitivity(real: PixelErrors, shuffled: PixelErrors) -> dict[str, float]:

@@ -63,7 +63,8 @@ class ModelTrainer:
         """One round: train until the budget or the patience ends, keep each member's best weights, rank.
 
         Returns the metrics of `evaluate`, the mean training losses, the number of updates made, and how many
-        members have `diverged`: their held-out score is no number. Where every episode so far is held out,
+        members have `diverged`: their held-out score is no number, and their training begins anew from the
+        best weights of this round. Where every episode so far is held out,
         there is nothing to train on and no round.
         """
         pools = self._pools(replay)
@@ -86,12 +87,15 @@ class ModelTrainer:
             scores = self._member_scores(holdout)
             stop.check(scores)
         self.model.elites = rank_elites(stop.restore_best(), self.config.num_elites)
+        diverged = [] if scores is None else np.flatnonzero(~np.isfinite(scores)).tolist()
+        for member in diverged:
+            self.model.renew_learner(member)
         self._calibrate(replay)
         self.rounds += 1
         metrics = self.evaluate(holdout)
         metrics |= {f"train_{name}_loss": float(total) / updates for name, total in sums.items()}
         metrics["updates"] = float(updates)
-        metrics["diverged"] = 0.0 if scores is None else float(np.isnan(scores).sum())
+        metrics["diverged"] = float(len(diverged))
         return metrics
 
     def _measure_changes(self, replay: Replay) -> None:
@@ -178,15 +182,26 @@ class ModelTrainer:
         ]
 
     def _calibrate(self, replay: Replay) -> None:
-        """Set the reward and end thresholds to the best F1 on training rows, as they come."""
+        """Set the reward and end thresholds to the best F1 on training rows.
+
+        Of rewards and ends up to `holdout_rows`, of the others up to twice as many: weighted, so that they
+        count as often as they come, but no few of them decide. What never came keeps its threshold.
+        """
         ids = replay.valid_ids(1, context=self.config.context, split="train")
-        rows = replay.gather(_spread(ids, 2 * self.config.holdout_rows), context=self.config.context)
+        reward, terminated = replay.outcomes(ids)
+        rare, most = (reward != 0) | terminated, self.config.holdout_rows
+        groups = (ids[rare], _spread(ids[rare], most)), (ids[~rare], _spread(ids[~rare], 2 * most))
+        weight = np.concatenate([np.full(len(few), len(all_) / max(len(few), 1)) for all_, few in groups])
+        rows = replay.gather(np.concatenate([few for _, few in groups]), context=self.config.context)
         predictions = self._predict(rows)
-        rewarded = np.concatenate([1.0 - p.reward_probs[:, 1].numpy() for p in predictions])
-        ended = np.concatenate([p.end_prob for p in predictions])
-        copies = len(predictions)
-        self.model.reward_threshold = best_threshold(rewarded, np.tile(rows.reward != 0, copies), 0.5)
-        self.model.end_threshold = best_threshold(ended, np.tile(rows.terminated, copies), 0.5)
+        weight, rewarded, ended = (
+            np.tile(x, len(predictions)) for x in (weight, rows.reward != 0, rows.terminated)
+        )
+        reward_score = np.concatenate([1.0 - p.reward_probs[:, 1].numpy() for p in predictions])
+        end_score = np.concatenate([p.end_prob for p in predictions])
+        model = self.model
+        model.reward_threshold = best_threshold(reward_score, rewarded, model.reward_threshold, weight)
+        model.end_threshold = best_threshold(end_score, ended, model.end_threshold, weight)
 
     def evaluate(self, rows: TransitionRows | None) -> dict[str, float]:
         """Errors of the elites on held-out rows in gray levels, beside those of copying the last frame."""

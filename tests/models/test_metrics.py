@@ -41,6 +41,24 @@ def test_best_threshold_without_events_is_the_default() -> None:
     assert best_threshold(np.ones(3, np.float32), np.zeros(3, bool), 0.25) == 0.25
 
 
+def test_a_threshold_of_weighted_rows_is_that_of_as_many_copies() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        actual, weight = rng.random(40) < 0.3, rng.integers(1, 6, 40)
+        probability = np.round(0.4 * actual + 0.6 * rng.random(40), 1).astype(np.float32)
+        copies = np.repeat(probability, weight), np.repeat(actual, weight)
+        assert best_threshold(probability, actual, 0.5, weight) == best_threshold(*copies, 0.5)
+
+
+def test_a_threshold_between_neighbouring_numbers_separates_them() -> None:
+    one = np.float32(1.0)
+    for upper in (one, np.nextafter(one, np.float32(0))):
+        lower = np.nextafter(upper, np.float32(0))
+        probability = np.array([upper, lower, 0.1], np.float32)
+        chosen = best_threshold(probability, np.array([True, False, False]), 0.5)
+        assert (probability > np.float32(chosen)).tolist() == [True, False, False]
+
+
 def test_average_precision_by_hand() -> None:
     score = np.array([0.9, 0.8, 0.7, 0.1], np.float32)
     assert average_precision(score, np.array([True, False, True, False])) == pytest.approx((1 + 2 / 3) / 2)

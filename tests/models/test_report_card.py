@@ -13,7 +13,8 @@ from torch import Tensor
 from mbpo_fast.models import ModelConfig, WorldModel
 from mbpo_fast.models.episodes import Episode, Transitions, episodes_of
 from mbpo_fast.models.metrics import reward_signs
-from mbpo_fast.models.report_card import CHUNK, Figures, ReportCard, ensemble_word, predict_all, report_card
+from mbpo_fast.models.report_card import CHUNK, Figures, ReportCard, report_card
+from mbpo_fast.models.voices import ensemble_word, predict_all
 
 SIDE, CONTEXT, ACTIONS = 12, 3, 3
 
@@ -46,6 +47,7 @@ class Stub:
     def __init__(self, members: int = 3, elites: tuple[int, ...] = (0, 2)) -> None:
         self.config = SimpleNamespace(context=CONTEXT, ensemble_size=members)
         self.elites = list(elites)
+        self.reward_threshold, self.end_threshold = 0.5, 0.5
         self.device = torch.device("cpu")
 
     def each(self, function: Any, members: Any) -> list[Any]:
@@ -159,6 +161,19 @@ def test_a_perfect_model_is_without_error() -> None:
         for outcome in (figures.reward, figures.end):
             assert outcome["f1"] == outcome["precision"] == outcome["recall"] == outcome["pr_auc"] == 1.0
         assert math.isnan(figures.action_sensitivity["changed"]), "no error to compare with"
+
+
+def test_what_rollouts_decide_is_by_the_models_own_thresholds() -> None:
+    games = [episode(seed, 30) for seed in range(3)]
+    model: Any = Perfect()
+    card = report_card(model, games, calibration=games)
+    assert card.decided["reward"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0}
+    assert card.decided["end"]["false"] == 0.0
+    model.reward_threshold, model.end_threshold = 0.95, 0.1
+    card = report_card(model, games, calibration=games)
+    assert card.decided["reward"]["recall"] == 0.0, "nothing passes 0.95"
+    assert card.decided["end"]["false"] == 1.0, "everything passes 0.1"
+    assert card.ensemble.reward["f1"] == 1.0, "the card's own thresholds stay"
 
 
 def test_thresholds_come_from_the_calibration_games_alone() -> None:

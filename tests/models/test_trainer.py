@@ -1,6 +1,8 @@
 """The trainer's semantics: holdout, bootstrap, early stop, best weights, elites, balance, thresholds."""
 
 import copy
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from mbpo_fast.data import ReplayBuffer
 from mbpo_fast.models import ModelTrainer
 from mbpo_fast.models.losses import TYPICAL_CHANGE
 from mbpo_fast.models.pools import NEAR_END, bootstrap_weights, draw_rows
-from mbpo_fast.models.trainer import _EarlyStop, rank_elites
+from mbpo_fast.models.trainer import _EarlyStop, _MemberPrediction, rank_elites
 from mbpo_fast.ops import reference
 
 
@@ -210,6 +212,76 @@ def test_a_member_that_was_never_good_ranks_last() -> None:
     metrics = trainer.fit(replay())
     assert net.elites == [1]
     assert metrics["diverged"] == 1.0
+
+
+@pytest.mark.parametrize("average", [0.99, 0.0])
+def test_a_member_that_diverged_learns_again(average: float) -> None:
+    net = model(ensemble_size=2, num_elites=1, weight_average=average)
+    trainer, buffer = ModelTrainer(net, seed=0), replay()
+    trainer.fit(buffer)
+    real, spoilt = net.update, []
+
+    def spoil_once(*rows: torch.Tensor) -> dict[str, torch.Tensor]:
+        if not spoilt:
+            spoilt.append(True)
+            with torch.no_grad():
+                for parameter in net.learners[0].parameters():
+                    parameter.fill_(torch.nan)
+        return real(*rows)
+
+    net.update = spoil_once  # type: ignore[method-assign]
+    assert trainer.fit(buffer)["diverged"] == 1.0
+    before = copy.deepcopy(net.members[0].state_dict())
+    assert trainer.fit(buffer)["diverged"] == 0.0
+    changed = [not torch.equal(x, before[name]) for name, x in net.learners[0].state_dict().items()]
+    assert any(changed)
+    assert all(torch.isfinite(x).all() for x in net.learners[0].state_dict().values())
+
+
+class Rare:
+    """A buffer whose rewards all lie where an even spread of its rows does not look."""
+
+    num_envs = 1
+
+    def __init__(self, count: int, rewarded: list[int]) -> None:
+        self.count = count
+        self.reward = np.zeros(count, np.float32)
+        self.reward[rewarded] = 1.0
+
+    def valid_ids(self, *_: object, **__: object) -> np.ndarray:
+        return np.arange(self.count)
+
+    def outcomes(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.reward[ids], np.zeros(len(ids), bool)
+
+    def gather(self, ids: np.ndarray, *_: object, **__: object) -> SimpleNamespace:
+        reward, terminated = self.outcomes(ids)
+        return SimpleNamespace(ids=ids, reward=reward, terminated=terminated)
+
+
+def test_thresholds_are_those_of_all_rare_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    count, rewarded = 5000, [3, 1007, 2221]
+    buffer: Any = Rare(count, rewarded)
+    net = model(holdout_rows=200)
+    net.end_threshold = 0.75
+    trainer = ModelTrainer(net, seed=0)
+    # Rewards are believed to be likely, and so is one row of ten that has none.
+    belief = np.where(np.arange(count) % 10 == 5, 0.6, 0.1).astype(np.float32)
+    belief[rewarded] = 0.8
+
+    def said(rows: Any) -> list[_MemberPrediction]:
+        p = torch.from_numpy(belief[rows.ids])
+        frame = np.zeros((len(p), SIDE, SIDE), np.uint8)
+        probs = torch.stack([torch.zeros_like(p), 1 - p, p], dim=1)
+        return [_MemberPrediction(frame, probs, np.zeros(len(p), np.float32))]
+
+    monkeypatch.setattr(trainer, "_predict", said)
+    trainer._calibrate(buffer)
+    assert 0.6 <= net.reward_threshold < 0.8
+    assert net.end_threshold == 0.75, "nothing ended: what was known stays"
+    belief[rewarded[0]] = 0.3  # to find it, too, would cost hundreds of false alarms
+    trainer._calibrate(buffer)
+    assert 0.6 <= net.reward_threshold < 0.8
 
 
 def test_a_fit_ends_with_each_members_best_weights_and_thresholds_for_them() -> None:

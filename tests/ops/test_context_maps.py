@@ -1,5 +1,7 @@
 """Cells of movements and steps of means: equal to the plain definitions for every instruction set."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -60,3 +62,20 @@ BAD = [
 def test_bad_arguments(call, message) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_contexts_may_be_views_into_longer_rows() -> None:
+    windows = np.random.default_rng(2).integers(0, 256, (3, 5, 8, 8), dtype=np.uint8)
+    for view in (windows[:, :-1], windows[:, 1:], windows[::2, :4], windows[1:2, :4]):
+        cells, steps = np.empty((len(view), 2, 2, 32), np.float32), np.empty((len(view), 2, 2, 3), np.float32)
+        movement_cells(view, 2, 4, cells)
+        mean_steps(view, 4, steps)
+        assert np.array_equal(cells, reference.movement_cells(view, 2, 4))
+        assert np.array_equal(steps, reference.mean_steps(view, 4))
+
+
+@pytest.mark.parametrize("turn", [np.s_[::-1], np.s_[:, ::-1], np.s_[:, ::2], np.s_[..., ::2]])
+def test_rows_that_are_not_contiguous_are_refused(turn: Any) -> None:
+    frames = np.zeros((3, 4, 8, 8), np.uint8)[turn]
+    with pytest.raises(ValueError, match=r"\[mean_steps\] expected context as contiguous rows of uint8"):
+        mean_steps(frames, 4, np.zeros((3, 2, 2, len(frames[0]) - 1), np.float32))
