@@ -128,6 +128,7 @@ def conditions(m: Maker) -> list[int]:
     outs = [hidden, m.conv(x, 24, 3, padding=1, condition=by_all[0], film=m.film(24), relu=True)]
     outs.append(m.conv(x, 24, 1, condition=by_all[1], add=place))
     outs.append(m.norm(x, 4, condition=by_all[2], film=m.film(24), relu=True))
+    outs.append(m.conv(x, 24, 3, condition=m.net.relu(by_all[1])))
     large = m.linear(m.linear(x, 300, relu=True), 48)
     return [*outs, m.conv(x, 24, 3, condition=large), m.norm(x, 3, condition=large), place]
 

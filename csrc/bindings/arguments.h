@@ -6,6 +6,7 @@
 #include <pybind11/typing.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/check.h"
@@ -97,6 +98,20 @@ const T* read_rows(const char* op, const char* name, const Array<T>& argument,
 template <class T>
 T* write(const char* op, const char* name, const Array<T>& argument, const std::vector<py::ssize_t>& shape) {
   return pointer(op, name, argument, shape, true);
+}
+
+// Of an op that reads while it writes.
+inline void check_apart(const char* op, const char* out_name, const py::object& out, const char* in_name,
+                        const py::object& in) {
+  const auto bytes = [](const py::object& value) {
+    const auto array = py::reinterpret_borrow<py::array>(value);
+    const auto* begin = static_cast<const std::uint8_t*>(array.data());
+    return std::pair{begin, begin + array.nbytes()};
+  };
+  const auto [to, to_end] = bytes(out);
+  const auto [from, from_end] = bytes(in);
+  MBPO_CHECK(to_end <= from || from_end <= to, op, text(out_name, " apart from ", in_name),
+             "overlapping memory");
 }
 
 // NumPy's bool is one byte, read as such: a byte other than 0 and 1 then counts as true instead of being

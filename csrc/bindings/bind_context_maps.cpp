@@ -10,7 +10,8 @@ Contexts contexts_of(const char* op, const Array<std::uint8_t>& context, const I
   const auto source = py::reinterpret_borrow<py::array>(context.value);
   const std::int64_t side = int64(op, "cell", cell);
   MBPO_CHECK(side >= 1 && side <= kMaxCell, op, text("1 <= cell <= ", kMaxCell), side);
-  return {frames, source.shape(0), source.shape(1), source.shape(2), source.shape(3), source.strides(0), side};
+  return {frames, source.shape(0), source.shape(1), source.shape(2), source.shape(3), source.strides(0),
+          side};
 }
 
 std::vector<py::ssize_t> maps_of(const Contexts& in, std::int64_t channels) {

@@ -19,9 +19,12 @@ std::unique_ptr<FrameRing> make_ring(const Integer& num_envs, const Integer& cap
                                      const Integer& width, const std::string& memory_map,
                                      const Integer& num_threads) {
   constexpr const char* op = "FrameRing";
-  return std::make_unique<FrameRing>(int64(op, "num_envs", num_envs), int64(op, "capacity", capacity),
-                                     int64(op, "height", height), int64(op, "width", width), memory_map,
-                                     int64(op, "num_threads", num_threads));
+  const std::int64_t lanes = int64(op, "num_envs", num_envs), slots = int64(op, "capacity", capacity);
+  const std::int64_t lines = int64(op, "height", height), columns = int64(op, "width", width);
+  const std::int64_t threads = int64(op, "num_threads", num_threads);
+  // To reserve a file of many gigabytes may take a while.
+  const py::gil_scoped_release release;
+  return std::make_unique<FrameRing>(lanes, slots, lines, columns, memory_map, threads);
 }
 
 void add(FrameRing& ring, const Bytes& frame, const Ids& action, const Array<float>& reward,

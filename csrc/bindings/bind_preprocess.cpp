@@ -20,9 +20,7 @@ void preprocess(const Array<std::uint8_t>& frames, const Array<std::uint8_t>& ou
   const auto target = py::reinterpret_borrow<py::array>(out.value);
   const PreprocessShape shape{source.shape(0), source.shape(1), source.shape(2),
                               source.shape(3), target.shape(1), target.shape(2)};
-  const std::uint8_t* from_end = from + source.nbytes();
-  MBPO_CHECK(to + target.nbytes() <= from || from_end <= to, op, "out apart from frames",
-             "overlapping memory");
+  check_apart(op, "out", out.value, "frames", frames.value);
   const std::int64_t threads = int64(op, "num_threads", num_threads);
   const py::gil_scoped_release release;
   preprocess_frames(from, shape, threads, to);
@@ -51,8 +49,7 @@ void shift(const Array<std::uint8_t>& frames, const Array<std::int64_t>& down,
   std::uint8_t* to = write(op, "out", out, {in.batch, in.stack, in.height, in.width});
   MBPO_CHECK(in.height >= 1 && in.width >= 1, op, "frames of at least one pixel",
              text(in.height, "x", in.width));
-  MBPO_CHECK(to + source.nbytes() <= from || from + source.nbytes() <= to, op, "out apart from frames",
-             "overlapping memory");
+  check_apart(op, "out", out.value, "frames", frames.value);
   const py::gil_scoped_release release;
   shift_frames(in, below, beside, to);
 }

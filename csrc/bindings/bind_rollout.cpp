@@ -79,6 +79,7 @@ void step_rows(const Network& network, ThreadPool& pool, float reward_threshold,
   const auto count = static_cast<py::ssize_t>(batch.context.size());
   const StepOut out{write(op, "frame", frame, {count, network.input().height, network.input().width}),
                     write(op, "reward", reward, {count}), write_flags(op, "terminated", terminated, {count})};
+  check_apart(op, "frame", frame.value, "context", context.value);
   const Thresholds thresholds{reward_threshold, end_threshold};
   const py::gil_scoped_release release;
   check_thresholds(op, thresholds);

@@ -40,7 +40,8 @@ Bytes::Bytes(std::int64_t size, const std::string& folder) {
   if (file < 0) fail_in(folder, errno);
   ::unlink(name.data());
   // Blocks are reserved now: a full disk is an error here, not a crash at some later write.
-  const int error = ::posix_fallocate(file, 0, size);
+  int error = EINTR;
+  while (error == EINTR) error = ::posix_fallocate(file, 0, size);
   void* memory = error ? MAP_FAILED : ::mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
   const int map_error = error ? error : errno;
   ::close(file);

@@ -2,29 +2,24 @@
 // time.
 #pragma once
 
-#include <atomic>
-#include <condition_variable>
 #include <cstdint>
-#include <exception>
 #include <functional>
-#include <mutex>
-#include <thread>
-#include <vector>
+#include <memory>
 
 namespace mbpo_fast {
 
 // Safe to share: calls from several threads queue up, one job at a time. In a forked child, which inherits no
-// threads, the caller does everything, and the pool must be leaked: its destructor would wait for them.
+// threads, the caller does everything, and what the pool allocated is leaked: nobody could wait for them.
 class ThreadPool {
  public:
-  // `threads` counts the caller: 1 starts none. Throws std::invalid_argument below 1.
+  // `threads` counts the caller: 1 starts none. Throws std::invalid_argument below 1, std::system_error where
+  // the system has no more threads.
   explicit ThreadPool(std::int64_t threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  bool is_forked() const;
-  std::int64_t threads() const { return static_cast<std::int64_t>(helpers_.size()) + 1; }
+  std::int64_t threads() const { return threads_; }
 
   // body(item, worker) for every item in [0, count), handed out in order; worker in [0, threads()) names the
   // thread, for scratch memory of its own. Returns when all are done. The first exception stops the handing
@@ -32,22 +27,12 @@ class ThreadPool {
   void run(std::int64_t count, const std::function<void(std::int64_t item, std::int64_t worker)>& body);
 
  private:
-  void help(std::int64_t worker);
-  void work(std::int64_t worker);
-  bool wait_for_job(std::int64_t seen);
+  class Helpers;
+  bool is_forked() const;
 
   std::int64_t owner_;  // the process that has the helpers
-  std::mutex callers_;  // one job at a time
-  std::mutex mutex_;    // guards what follows, but for the atomics
-  std::condition_variable wake_, finished_;
-  const std::function<void(std::int64_t, std::int64_t)>* body_ = nullptr;
-  std::int64_t count_ = 0;
-  std::int64_t busy_ = 0;  // helpers that have not finished the job
-  bool closing_ = false;
-  std::exception_ptr error_;
-  std::atomic<std::int64_t> job_{0};   // the number of jobs begun
-  std::atomic<std::int64_t> next_{0};  // the next item to hand out
-  std::vector<std::thread> helpers_;
+  std::int64_t threads_;
+  std::unique_ptr<Helpers> helpers_;
 };
 
 }  // namespace mbpo_fast

@@ -1,10 +1,10 @@
 #include "preprocess/preprocess.h"
 
 #include <algorithm>
-#include <thread>
 #include <vector>
 
 #include "core/check.h"
+#include "core/thread_pool.h"
 #include "preprocess/kernels.h"
 
 namespace mbpo_fast {
@@ -13,6 +13,7 @@ namespace {
 
 constexpr const char* kOp = "preprocess_frames";
 constexpr std::int64_t kFramesPerThread = 16;  // fewer are done before a thread has started
+constexpr std::int64_t kMostThreads = 64;
 constexpr std::int64_t kFramesForWide = 8;
 
 void check_axis(const char* axis, std::int64_t source, std::int64_t size) {
@@ -75,15 +76,13 @@ void preprocess_frames(const std::uint8_t* frames, const PreprocessShape& shape,
   MBPO_CHECK(shape.screens == 1 || shape.screens == 2, kOp, "1 or 2 screens a frame", shape.screens);
   const PreprocessPlan& plan = plan_for(shape);
   const std::int64_t useful = std::max<std::int64_t>(shape.count / kFramesPerThread, 1);
-  const std::int64_t parts = std::min(threads, useful);
-  const auto part = [&](std::int64_t p) {
+  const std::int64_t parts = std::min({threads, useful, kMostThreads});
+  const auto part = [&](std::int64_t p, std::int64_t) {
     const std::int64_t from = shape.count * p / parts, to = shape.count * (p + 1) / parts;
     preprocess_some(frames + from * shape.screens * shape.source_height * shape.source_width, plan, to - from,
                     shape.screens, out + from * shape.height * shape.width);
   };
-  std::vector<std::jthread> helpers;
-  for (std::int64_t p = 1; p < parts; ++p) helpers.emplace_back(part, p);
-  part(0);
+  ThreadPool(parts).run(parts, part);
 }
 
 std::uint8_t look_up_gray(const std::uint8_t* screen, const std::uint8_t* table, const std::uint8_t* over,

@@ -18,9 +18,6 @@ class RowCopies {
 
   RowCopies(const RowCopies&) = delete;
   RowCopies& operator=(const RowCopies&) = delete;
-  ~RowCopies() {
-    if (pool_ && pool_->is_forked()) (void)pool_.release();
-  }
 
   // copy(row) for every row in [0, batch), in no order; returns when all are done.
   template <class Copy>

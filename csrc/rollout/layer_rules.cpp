@@ -164,14 +164,21 @@ Shape shape_of_layer(const char* op, std::size_t index, const Layer& layer, std:
                      const NetworkInput& input) {
   const std::string name =
       text("layer ", index, " (", kLayerNames[static_cast<std::size_t>(layer.kind)], ")");
-  if (!reads_a_register(layer.kind)) return cells_of_frames(op, name, layer, input);
+  const auto check_size = [&](const Shape& out) {
+    MBPO_CHECK(std::max(out.height, out.width) <= kMaxSide &&
+                   checked_product(op, {out.height, out.width, out.channels}) <= kMaxFloats,
+               op, text(name, " of at most 2**28 numbers"), shape_text(out));
+  };
+  if (!reads_a_register(layer.kind)) {
+    const Shape cells = cells_of_frames(op, name, layer, input);
+    check_size(cells);
+    return cells;
+  }
   const Shape in = earlier[static_cast<std::size_t>(layer.input)].shape;
   const Shape out = shape_of_input(op, name, layer, in, earlier);
   MBPO_CHECK(out.channels == layer.channels, op, text(name, " with ", out.channels, " channels"),
              layer.channels);
-  MBPO_CHECK(std::max(out.height, out.width) <= kMaxSide &&
-                 checked_product(op, {out.height, out.width, out.channels}) <= kMaxFloats,
-             op, text(name, " of at most 2**28 numbers"), shape_text(out));
+  check_size(out);
   if (layer.other != kNone && layer.kind != LayerKind::kConcat) {
     const Shape& other = earlier[static_cast<std::size_t>(layer.other)].shape;
     MBPO_CHECK(other == out, op, text(name, " that adds a map ", shape_text(out)), shape_text(other));
@@ -217,7 +224,8 @@ LayerWeights count_weights(const char* op, const Layer& layer, const Shape& in, 
 void check_weights(const char* op, std::size_t index, const Layer& layer, const LayerWeights& counts,
                    std::int64_t available) {
   const auto check = [&](const char* what, std::int64_t offset, std::int64_t count) {
-    MBPO_CHECK(!count || (offset >= 0 && offset <= available && count <= available - offset), op,
+    const bool fits = offset >= 0 && offset <= available && count <= available - offset;
+    MBPO_CHECK(count ? fits : offset == kNone, op,
                text(count, " numbers of layer ", index, "'s ", what, " within ", available, " weights"),
                text("offset ", offset));
   };

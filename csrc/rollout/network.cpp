@@ -152,10 +152,10 @@ void Network::find_streamed() {
     bool fits = layers_[i].kind == LayerKind::kFrames && !registers_[i].kept && !is_output;
     std::int64_t readers = 0;
     for (const Layer& reader : layers_) {
-      if (reader.input != own && reader.other != own) continue;
+      if (reader.input != own && reader.other != own && reader.condition != own) continue;
       ++readers;
-      fits &= reader.kind == LayerKind::kConvolution && reader.other != own && reader.kernel == 1 &&
-              reader.stride == 1 && reader.padding == 0;
+      fits &= reader.kind == LayerKind::kConvolution && reader.other != own && reader.condition != own &&
+              reader.kernel == 1 && reader.stride == 1 && reader.padding == 0;
     }
     streamed_[i] = fits && readers == 1;
     if (streamed_[i]) registers_[i].rows = 1;

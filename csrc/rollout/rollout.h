@@ -3,10 +3,10 @@
 // the spec: the same draws, and the same arithmetic but for the order of sums.
 //
 // A step of B rows: the policy's value of each action; the best one, or one drawn from their softmax, or with
-// probability epsilon any; a member for each row, drawn
-// anew among the elites; rows grouped by member; the member's network on its rows alone, so that an ensemble
-// costs what one network costs; the change put onto the newest frame, clipped and rounded to uint8; reward
-// class and end decided; the step appended to the buffer; ended rows leave.
+// probability epsilon any; a member for each row, drawn anew among the elites; rows grouped by member; the
+// member's network on its rows alone, so that an ensemble costs what one network costs; the change put onto
+// the newest frame, clipped and rounded to uint8; reward class and end decided; the step appended to the
+// buffer; ended rows leave.
 //
 // Threads take blocks of rows. Within a block a row goes through all layers before the next one begins, so
 // that its maps stay in the cache; only a linear layer takes all rows of its block at once, because its
@@ -52,8 +52,8 @@ struct RolloutCount {
 };
 
 // Rolls `count` branches of at most spec.horizon steps from start u8 [count, C, h, w]. Steps are fewer than
-// asked for where all branches ended. Throws
-// std::invalid_argument where the parts do not fit one another; nothing is written then.
+// asked for where all branches ended. Throws std::invalid_argument where the parts do not fit one another;
+// nothing is written then.
 RolloutCount rollout(const Network& policy, const Network& world, ThreadPool& pool, const RolloutSpec& spec,
                      const std::uint8_t* start, std::int64_t count, BranchRing& ring);
 

@@ -10,6 +10,9 @@ from mbpo_fast.ops.gpu_device import Device, check_array
 from mbpo_fast.ops.network import PackedNetwork
 from mbpo_fast.ops.network_builder import Floats, refuse
 
+ALIGNMENT = 16
+"""Bytes; kernels read frames in words of this size."""
+
 
 class GpuNetwork:
     """Members of one architecture on a device.
@@ -86,7 +89,7 @@ class GpuBranches:
         horizon: int,
         frame_shape: tuple[int, int],
     ) -> None:
-        self.device, self.size = device, size
+        self.device, self.size, self.capacity = device, size, capacity
         steps = (size, horizon)
         self.arrays = {
             "frame": device.empty((size, context + horizon, *frame_shape), np.uint8),
@@ -147,8 +150,11 @@ def rollout(
     device = world.device
     rows = int(start.shape[0])
     check_array(device, "rollout", "start", start, (rows, world.context, *world.frame_shape))
-    if rows > branches.size:
-        refuse(f"at most {branches.size} branches", str(rows))
+    if device.address(start) % ALIGNMENT:
+        refuse(f"start aligned to {ALIGNMENT} bytes", str(device.address(start) % ALIGNMENT))
+    # Only memory as large as the ring may be written round its end.
+    if rows > branches.size or (branches.size < branches.capacity and first + rows > branches.size):
+        refuse(f"at most {branches.size} branches", f"{rows} from place {first} on")
     if workspace is None:
         asks_all = settings["mean"] or settings["measured"]
         workspace = rollout_workspace(policy, world, rows, len(settings["elites"]) if asks_all else 0)

@@ -184,6 +184,7 @@ def check_array(
         raise ValueError(f"[{op}] expected {name} on the device ({device.description}), got {where}")
     # A torch tensor says it by a method, a NumPy array by a flag.
     contiguous = array.is_contiguous() if hasattr(array, "is_contiguous") else array.flags.c_contiguous
-    if tuple(array.shape) != shape or not str(array.dtype).endswith(dtype) or not contiguous:
+    kind = str(array.dtype).rpartition(".")[2]  # of "torch.uint8"
+    if tuple(array.shape) != shape or kind != dtype or not contiguous:
         got = f"{array.dtype} {list(array.shape)}{'' if contiguous else ' not contiguous'}"
         raise ValueError(f"[{op}] expected {name} as a contiguous {dtype} {list(shape)}, got {got}")

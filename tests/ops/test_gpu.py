@@ -75,6 +75,24 @@ def test_pixels_lose_nothing(device: Device) -> None:
 
 
 @ONE_DEVICE
+def test_the_newest_steps_survive_a_sum_in_parts(device: Device) -> None:
+    """Four raw frames of 84x84 do not fit at once, and a convolution reads their sum in bfloat16."""
+    maker = Maker(0, context=4, frame=(84, 84))
+    cells = maker.net.frames(4, cell=4)
+    weight = np.zeros((8, 64, 2, 2), np.float32)
+    weight[:, 48:] = maker.normal(8, 16, 2, 2, scale=0.001)
+    weight[:, 32:48] = -weight[:, 48:]
+    x = maker.net.convolution(cells, weight, np.zeros(8, np.float32))
+    y = maker.net.convolution(x, np.eye(8, dtype=np.float32)[:, :, None, None], np.zeros(8, np.float32))
+    context, action, member = batch(1, 1, context=4, frame=(84, 84))
+    context[:, 3] = context[:, 2]
+    context[:, 3, 40:48, 40:48] = np.minimum(context[:, 2, 40:48, 40:48], 252) + 3
+    (ours,) = GpuNetwork(PackedNetwork([maker.net], [y]), device)(context, action, member)
+    spec = run_network(maker.net.table(), maker.net.weights(), context, action, ACTIONS)[y]
+    assert np.abs(ours - spec).max() < 0.01 * np.abs(spec).max()
+
+
+@ONE_DEVICE
 def test_neighbours_change_no_bit(device: Device) -> None:
     makers = [Maker(seed) for seed in range(3)]
     outputs = [large_linear_layers(maker) for maker in makers][-1]

@@ -35,6 +35,16 @@ def test_layers_equal_their_spec(layers: Callable, rows: int, members: int) -> N
             assert np.abs(values[drawn] - expected).max() <= bound
 
 
+def test_frames_that_are_also_a_condition() -> None:
+    maker = Maker(0, context=2, frame=(4, 4))
+    frames = maker.net.frames(1, cell=4, scale=0.01)
+    y = maker.conv(frames, 8, 1, condition=frames)
+    context, action, member = batch(5, 1, context=2, frame=(4, 4))
+    (ours,) = PackedNetwork([maker.net], [y])(context, action, member)
+    spec = run_network(maker.net.table(), maker.net.weights(), context, action, ACTIONS)[y]
+    assert np.abs(ours - spec).max() <= 2e-5 * np.abs(spec).max()
+
+
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_threads_and_batches_change_no_bit(threads: int) -> None:
     maker = Maker(0)
@@ -92,6 +102,8 @@ BAD_TABLES = [
     ({"weight": -1}, r"layer 1's weight within"),
     ({"bias": 2**62}, r"layer 1's bias within"),
     ({"film": 2880}, r"layer 1's film within"),
+    ({"kind": "activation", "channels": 32}, r"0 numbers of layer 1's weight .*got offset 2"),
+    ({"kind": "activation", "channels": 32, "weight": -1, "bias": 10**11}, r"0 numbers of layer 1's bias"),
     ({"kind": "norm", "channels": 32, "option": 5}, r"groups that divide 32 channels, got 5"),
     ({"kind": "pool", "option": 4, "channels": 32}, r"an option from 0 to 3, got 4"),
     ({"kind": "pool", "channels": 32}, r"bands that divide 5 lines, got 3"),

@@ -123,6 +123,22 @@ def emulated(
     return branches.export(0, rows)
 
 
+def test_a_step_does_not_write_over_what_it_reads() -> None:
+    context = np.zeros((2, CONTEXT, *FRAME), np.uint8)
+    frame = np.frombuffer(context.data, np.uint8, 2 * FRAME[0] * FRAME[1]).reshape(2, *FRAME)
+    frame.flags.writeable = True
+    columns = np.zeros(2, np.int64), np.zeros(2, np.int64), frame, np.zeros(2, np.float32), np.zeros(2, bool)
+    with pytest.raises(ValueError, match=r"\[rollout\] expected frame apart from context, got overlapping"):
+        world(1).core.step(_core.ThreadPool(1), 0.5, 0.5, context, *columns)
+
+
+def test_memory_for_a_part_of_a_ring_has_no_place_behind_its_end(isa: str) -> None:
+    assert emulated(1, 4, capacity=16)["length"].shape == (4,)
+    with pytest.raises(ValueError, match=r"\[rollout\] expected at most 4 branches, got 4 from place 8 on"):
+        emulated(1, 4, capacity=16, first=8)
+    assert emulated(1, 4, first=2)["length"].shape == (4,), "a whole ring is written round its end"
+
+
 def valid(branches: dict[str, np.ndarray]) -> list[np.ndarray]:
     """What lies within the branches' lengths: the rest is never written."""
     steps = np.arange(HORIZON) < branches["length"][:, None]

@@ -1,5 +1,8 @@
 """The core's threads: every item once, errors come back, callers may share a pool."""
 
+import multiprocessing
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -52,3 +55,36 @@ def test_thread_counts_are_checked(threads: int) -> None:
     with pytest.raises(ValueError, match=rf"\[ThreadPool\] expected 1 <= threads <= 1024, got {threads}"):
         _core.ThreadPool(threads)
     assert _core.ThreadPool(2).threads == 2
+
+
+def test_a_forked_child_drops_a_pool_whose_threads_it_does_not_have() -> None:
+    pools = [_core.ThreadPool(3)]
+    packed = network()
+    expected = packed(*rows(40), pools[0])[0]
+
+    def use_and_drop() -> None:
+        assert np.array_equal(packed(*rows(40), pools[0])[0], expected)
+        pools.clear()
+
+    child = multiprocessing.get_context("fork").Process(target=use_and_drop)
+    child.start()
+    child.join(30)
+    try:
+        assert child.exitcode == 0
+    finally:
+        child.kill()
+    assert np.array_equal(packed(*rows(40), pools[0])[0], expected)
+
+
+def test_a_system_without_more_threads_is_an_error_and_no_crash() -> None:
+    code = """
+import resource
+from mbpo_fast import _core
+resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+try:
+    _core.ThreadPool(1024)
+except (RuntimeError, MemoryError) as error:
+    print("refused", _core.ThreadPool(1).threads)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "refused 1\n"), done.stderr

@@ -30,9 +30,9 @@ struct Program {
 };
 
 // `numbers`: the weights [members, ...] that `network` was made of. With Purpose::kFrames the first output is
-// a map of changes (world.h), which goes straight into the next frame and is no output. Where
-// a row's maps do not fit into `shared_limit` bytes, they lie in device memory. Throws std::invalid_argument
-// where they are larger than 64 MiB.
+// a map of changes (world.h), which goes straight into the next frame and is no output. Where a row's maps do
+// not fit into `shared_limit` bytes, they lie in device memory. Throws std::invalid_argument where they are
+// larger than 64 MiB.
 Program compile(const Network& network, std::span<const float> numbers, Purpose purpose,
                 std::int64_t shared_limit);
 

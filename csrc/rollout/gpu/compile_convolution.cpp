@@ -77,7 +77,8 @@ Draft Compiler::convolution_part(std::int64_t reg, const Part& part, std::int64_
   return draft;
 }
 
-// A convolution over frames adds up over parts of them, each on top of the sum before.
+// A convolution over frames adds up over parts of them, each on top of the sum before. That sum may be a
+// bfloat16, so the odd part comes first: the newest frames, whose differences matter most, are one part.
 void Compiler::add_convolution(std::int64_t reg) {
   const Layer& own = layer(reg);
   const std::int64_t wanted = shape(own.input).channels - own.option;
@@ -87,8 +88,9 @@ void Compiler::add_convolution(std::int64_t reg) {
     step = std::min(wanted, portion.frames * cell_area(own.input) - portion.skipped);
   }
   std::size_t out = kAbsent;
-  for (std::int64_t first = 0; first < wanted; first += step) {
-    const Part part{first, std::min(step, wanted - first), first + step >= wanted};
+  for (std::int64_t first = 0, count = 0; first < wanted; first += count) {
+    count = first == 0 && wanted % step ? wanted % step : step;
+    const Part part{first, count, first + count >= wanted};
     Draft draft = convolution_part(reg, part, portion.skipped);
     if (out == kAbsent) {
       steer(own, draft);

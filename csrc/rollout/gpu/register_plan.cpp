@@ -78,7 +78,8 @@ bool RegisterPlan::folds(std::int64_t reg) const {
   for (std::int64_t j = reg + 1; j < count(); ++j) {
     const Layer& reader = layer(j);
     if (reader.input != reg && reader.other != reg && reader.condition != reg) continue;
-    if (reader.kind != LayerKind::kConvolution || reader.other == reg) return false;
+    if (reader.kind != LayerKind::kConvolution || reader.other == reg || reader.condition == reg)
+      return false;
     if (of(j).segment != of(reg).segment) return false;
   }
   return true;
