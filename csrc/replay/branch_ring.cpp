@@ -238,7 +238,8 @@ void BranchRing::import_branches(const BranchRows& rows, std::int64_t count, std
 
 void BranchRing::clear() {
   const std::unique_lock lock(mutex_);
-  total_ = oldest_ = transitions_ = 0;
+  oldest_ = total_;
+  transitions_ = 0;
 }
 
 std::int64_t BranchRing::size() const {

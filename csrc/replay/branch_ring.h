@@ -60,6 +60,7 @@ class BranchRing {
   void export_branches(std::int64_t from, std::int64_t to, const BranchOut& out) const;
   // Goes on at branch `from`, which is `total()` unless the ring is empty. Nothing is changed when it throws.
   void import_branches(const BranchRows& rows, std::int64_t count, std::int64_t from);
+  // Forgets all branches; the next one is `total()` as before.
   void clear();
 
   const BranchShape& shape() const { return shape_; }

@@ -1,12 +1,10 @@
 """A batch of transitions."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numpy.typing import DTypeLike
 
 from mbpo_fast.ops.gpu_device import Device
 
@@ -77,28 +75,26 @@ class Batch:
         frame_shape: tuple[int, int] = (84, 84),
         *,
         windows: bool = False,
-        allocate: Callable[[tuple[int, ...], DTypeLike], Array] = np.empty,
         device: Device | None = None,
     ) -> "Batch":
         """Room for `batch` transitions with stacks of `context` frames; the contents are undefined.
 
-        With `windows` it takes rows of n_step 1 alone. `allocate` gives the memory, for example page-locked
-        memory for copies to a GPU (`pinned_memory`); frames lie on the `device` if given.
+        With `windows` it takes rows of n_step 1 alone. Frames lie on the `device` if given.
         """
         if batch < 1 or context < 1:
             raise ValueError(f"[Batch.empty] expected batch and context >= 1, got {batch} and {context}")
         stack = (batch, context, *frame_shape)
-        room = allocate if device is None else device.empty
+        room = np.empty if device is None else device.empty
         window = room((batch, context + 1, *frame_shape), np.uint8) if windows else None
         return cls(
             obs=room(stack, np.uint8) if window is None else window[:, :-1],
             next_obs=room(stack, np.uint8) if window is None else window[:, 1:],
-            action=allocate((batch,), np.int64),
-            reward=allocate((batch,), np.float32),
-            discount=allocate((batch,), np.float32),
-            terminated=allocate((batch,), np.bool_),
-            ids=allocate((batch,), np.int64),
-            weight=allocate((batch,), np.float32),
+            action=np.empty((batch,), np.int64),
+            reward=np.empty((batch,), np.float32),
+            discount=np.empty((batch,), np.float32),
+            terminated=np.empty((batch,), np.bool_),
+            ids=np.empty((batch,), np.int64),
+            weight=np.empty((batch,), np.float32),
             window=window,
         )
 
@@ -123,15 +119,6 @@ class Batch:
         window = None if self.window is None else self.window[rows]
         columns: dict[str, Any] = {name: array[rows] for name, array in self.arrays().items()}
         return Batch(**columns, window=window)
-
-
-def pinned_memory(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-    """Page-locked memory, which a GPU copies from while the caller goes on. RuntimeError without CUDA."""
-    import torch
-
-    nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    memory: Array = torch.empty(nbytes, dtype=torch.uint8, pin_memory=True).numpy()
-    return memory.view(dtype).reshape(shape)
 
 
 def room_for(

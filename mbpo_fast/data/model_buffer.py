@@ -220,6 +220,10 @@ class ModelBuffer:
             ring.import_branches(_with_horizon(segment, self.context, horizon), start)
         self._ring = ring
 
+    def clear(self) -> None:
+        """Forgets all branches; the ids go on."""
+        self._ring.clear()
+
     def state(self) -> dict[str, int]:
         """The counters: with the branches `oldest` to `total` they are all that a restore needs."""
         return {
@@ -250,6 +254,8 @@ class ModelBuffer:
         op = "ModelBuffer.restore"
         disk.check_same(op, state, self.state(), ("context", "seed"))
         ring = self._new_ring(state["capacity"], self.context, state["horizon"])
+        if state["oldest"] == state["total"]:
+            ring.import_branches(ring.export_branches(0, 0), state["total"])
         for start, segment in segments:
             ring.import_branches(segment, start)
         own = {"total": ring.total, "oldest": ring.total - ring.size}

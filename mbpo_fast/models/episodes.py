@@ -72,10 +72,7 @@ class Transitions:
 
     def spread(self, count: int) -> Ids:
         """At most `count` of the places, evenly spread over all."""
-        places = self.places()
-        if len(places) <= count:
-            return places
-        return places[np.linspace(0, len(places) - 1, count).astype(np.int64)]
+        return evenly(self.places(), count)
 
     def contexts(self, places: Ids, context: int) -> NDArray[np.uint8]:
         """The newest `context` frames at each place, u8 [B, C, h, w], the reset's frame before the first."""
@@ -84,6 +81,11 @@ class Transitions:
             np.maximum(places[:, None] - ages, self._begin[places][:, None])
         ]
         return stacks
+
+
+def evenly(ids: Ids, count: int) -> Ids:
+    """At most `count` of the ids, evenly spread over all."""
+    return ids if len(ids) <= count else ids[np.linspace(0, len(ids) - 1, count).astype(np.int64)]
 
 
 def _with_gap(columns: Sequence[NDArray[Any]]) -> NDArray[Any]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mbpo_fast.models.config import ModelConfig
 from mbpo_fast.models.ensemble import WorldModel
+from mbpo_fast.models.episodes import evenly
 from mbpo_fast.models.losses import typical_change
 from mbpo_fast.models.metrics import average_precision, best_threshold, f1_score, pixel_errors, ratio
 from mbpo_fast.models.pools import Ids, Pool, draw_rows, member_pools
@@ -101,7 +102,7 @@ class ModelTrainer:
     def _measure_changes(self, replay: Replay) -> None:
         """Set the unit of change, once: a unit that moved with the data would move the held-out scores."""
         ids = replay.valid_ids(1, context=self.config.context, split="train")
-        rows = replay.gather(_spread(ids, self.config.holdout_rows), context=self.config.context)
+        rows = replay.gather(evenly(ids, self.config.holdout_rows), context=self.config.context)
         context, _, next_frame, *_ = self._columns(rows)
         self.model.change_scale = typical_change(context[:, -1], next_frame)
 
@@ -109,7 +110,7 @@ class ModelTrainer:
         ids = replay.valid_ids(1, context=self.config.context, split="holdout")
         if not len(ids):
             return None
-        return replay.gather(_spread(ids, self.config.holdout_rows), context=self.config.context)
+        return replay.gather(evenly(ids, self.config.holdout_rows), context=self.config.context)
 
     def _pools(self, replay: Replay) -> list[Pool]:
         """Each member's pool; none where there is nothing to train on."""
@@ -190,7 +191,7 @@ class ModelTrainer:
         ids = replay.valid_ids(1, context=self.config.context, split="train")
         reward, terminated = replay.outcomes(ids)
         rare, most = (reward != 0) | terminated, self.config.holdout_rows
-        groups = (ids[rare], _spread(ids[rare], most)), (ids[~rare], _spread(ids[~rare], 2 * most))
+        groups = (ids[rare], evenly(ids[rare], most)), (ids[~rare], evenly(ids[~rare], 2 * most))
         weight = np.concatenate([np.full(len(few), len(all_) / max(len(few), 1)) for all_, few in groups])
         rows = replay.gather(np.concatenate([few for _, few in groups]), context=self.config.context)
         predictions = self._predict(rows)
@@ -299,10 +300,3 @@ class _EarlyStop:
 def rank_elites(scores: NDArray[np.float64], count: int) -> list[int]:
     """The `count` members of lowest score, best first; infinity and NaN rank last."""
     return [int(m) for m in np.argsort(scores, kind="stable")[:count]]
-
-
-def _spread(ids: Ids, count: int) -> Ids:
-    """At most `count` ids, evenly spread over all."""
-    if len(ids) <= count:
-        return ids
-    return ids[np.linspace(0, len(ids) - 1, count).astype(np.int64)]

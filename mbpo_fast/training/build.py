@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
-from mbpo_fast.agents import DDQN, PPO, SAC, Agent, DDQNConfig, OffPolicyAgent, make_agent
+from mbpo_fast.agents import DDQN, PPO, SAC, Agent, OffPolicyAgent, make_agent
 from mbpo_fast.config import Config
 from mbpo_fast.data import MixedSampler, ModelBuffer, PrioritizedReplayBuffer, ReplayBuffer
-from mbpo_fast.data.arguments import MOST_COPY_THREADS
-from mbpo_fast.data.placement import Placement, place_frames
+from mbpo_fast.data.placement import Placement
 from mbpo_fast.data.state_store import StateStore
 from mbpo_fast.envs import EnvSettings, GameVectorEnv, HalvedVectorEnv, make_halves, make_vec
 from mbpo_fast.envs.branches import BranchGame
@@ -28,9 +26,15 @@ from mbpo_fast.models import (
 )
 from mbpo_fast.models.oracle import Oracle, OracleRounds
 from mbpo_fast.ops.gpu_device import Device
+from mbpo_fast.training.build_buffers import (
+    build_model_buffer,
+    build_replay,
+    frame_placement,
+    model_buffer_capacity,
+    prioritized_settings,
+)
 from mbpo_fast.training.collect import Collector, Environments
-from mbpo_fast.training.machine import available_cores, keep_freed_memory
-from mbpo_fast.training.schedules import longest_rollout
+from mbpo_fast.training.machine import pick_device, thread_count
 
 EVALUATION_SEED = 1_000_003
 """Added to the run's seed: evaluation never plays on training's seeds."""
@@ -108,30 +112,6 @@ class Parts:
     def buffers(self) -> dict[str, Any]:
         """The buffers by the names of their segments."""
         return {"replay": self.replay} | ({"model": self.world.buffer} if self.world else {})
-
-
-def set_up_process(config: Config) -> None:
-    """Give torch this run's CPU threads, and let this process keep the memory that it frees."""
-    torch.set_num_threads(thread_count(config))
-    keep_freed_memory()
-
-
-def thread_count(config: Config) -> int:
-    """CPU threads of a run: by default the cores that this process may use."""
-    return config.threads or available_cores()
-
-
-def pick_device(name: str) -> torch.device:
-    """`auto` is cuda when there is one; a device that is asked for and absent is an error."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        found = torch.cuda.device_count() or "none"
-        raise UsageError(
-            f"device: expected a CUDA device for {name!r}, found {found}; use device: cpu or auto"
-        )
-    return device
 
 
 def build_env(config: Config) -> GameVectorEnv:
@@ -219,44 +199,6 @@ def build(config: Config) -> Parts:
     return Parts(config, collector, replay, agent, sampler, world, frames)
 
 
-def frame_placement(config: Config, frame_shape: tuple[int, int]) -> Placement:
-    """Where the frames of both buffers lie in an off-policy run."""
-    frames, has_model = config.replay.capacity, config.training.real_ratio < 1
-    if has_model:
-        frames += model_buffer_capacity(config) * (config.env.frame_stack + branch_length(config))
-    oracle = has_model and config.model.kind == "oracle"
-    networks = pick_device(config.device)
-    return place_frames(
-        "cpu" if oracle else config.replay.device,
-        networks=networks.type,
-        index=networks.index,
-        nbytes=frames * frame_shape[0] * frame_shape[1],
-    )
-
-
-def prioritized_settings(config: Config) -> DDQNConfig | None:
-    """The learner's settings where they ask for prioritised replay."""
-    agent = config.agent
-    return agent if isinstance(agent, DDQNConfig) and agent.prioritized else None
-
-
-def build_replay(
-    config: Config, frame_shape: tuple[int, int], *, device: Device | None = None
-) -> ReplayBuffer:
-    """The buffer of real transitions, its frames on `device`; prioritised where the learner wants it so."""
-    settings: dict[str, Any] = {
-        "frame_shape": frame_shape,
-        "seed": config.seed,
-        "holdout_ratio": config.model.holdout_ratio if config.training.real_ratio < 1 else 0.0,
-        "num_threads": min(thread_count(config), MOST_COPY_THREADS),
-        "device": device,
-    }
-    capacity, lanes = config.replay.capacity, config.env.num_envs
-    if priorities := prioritized_settings(config):
-        return PrioritizedReplayBuffer(capacity, lanes, alpha=priorities.priority_exponent, **settings)
-    return ReplayBuffer(capacity, lanes, **settings)
-
-
 def build_model(
     config: Config, frame_shape: tuple[int, int], num_actions: int, *, cuda_graphs: bool = False
 ) -> WorldModel:
@@ -282,14 +224,7 @@ def build_world(
     device: Device | None = None,
 ) -> ModelParts:
     """The world model with everything around it, and room on `device` for so many branches."""
-    buffer = ModelBuffer(
-        branches,
-        context=config.env.frame_stack,
-        horizon=branch_length(config),
-        frame_shape=frame_shape,
-        seed=config.seed,
-        device=device,
-    )
+    buffer = build_model_buffer(config, frame_shape, branches, device=device)
     stack_size = config.env.frame_stack
     if config.model.kind == "oracle":
         states = StateStore(config.model.oracle.every)
@@ -314,18 +249,3 @@ def build_oracle(config: Config, states: StateStore) -> Oracle:
     """The training environment's own game as a model, and where its states are kept."""
     game = BranchGame(config.env.id, EnvSettings(**config.env.env_settings()))
     return Oracle(game, states, num_envs=config.env.num_envs)
-
-
-def branch_length(config: Config) -> int:
-    """Steps of the longest branch that the schedule asks for."""
-    return longest_rollout(config.training.model_rollout_length, config.training.rollout_schedule)
-
-
-def model_buffer_capacity(config: Config) -> int:
-    """Branches of `model_retain_epochs` epochs: older ones were imagined by a model and policy long gone."""
-    training = config.training
-    rounds = -(-training.model_retain_epochs * training.epoch_length // config.model.train_freq)
-    starts = training.model_rollout_batch_size
-    if config.model.kind == "oracle":
-        starts = min(starts, config.model.oracle.starts)
-    return rounds * starts

@@ -9,8 +9,9 @@ from mbpo_fast.config import Config
 from mbpo_fast.data.placement import place_frames
 from mbpo_fast.envs.registry import parse_env_id
 from mbpo_fast.errors import UsageError
-from mbpo_fast.training.build import pick_device, thread_count, uses_graphs
+from mbpo_fast.training.build import uses_graphs
 from mbpo_fast.training.checkpoint import CheckpointStore
+from mbpo_fast.training.machine import pick_device, thread_count
 from mbpo_fast.training.networks import describe_networks
 from mbpo_fast.training.run import check_folder
 from mbpo_fast.training.tracking import check_tracking

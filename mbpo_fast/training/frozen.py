@@ -16,9 +16,9 @@ from mbpo_fast.envs.halves import half_shares
 from mbpo_fast.envs.registry import parse_env_id, sticky_probability
 from mbpo_fast.errors import UsageError
 from mbpo_fast.ops import Stream
-from mbpo_fast.training.build import build_eval_env, final_seed, set_up_process
+from mbpo_fast.training.build import build_eval_env, final_seed
 from mbpo_fast.training.evaluation import Evaluation, evaluate_policy
-from mbpo_fast.training.machine import available_cores
+from mbpo_fast.training.machine import available_cores, set_up_process
 from mbpo_fast.training.policy import load_policy
 from mbpo_fast.training.video import write_video
 

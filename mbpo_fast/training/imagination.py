@@ -55,6 +55,9 @@ class Imagination:
         with self.timer("model"):
             metrics = self.world.trainer.fit(self.replay)
         self.world.gate.judge(metrics)
+        if not self.gate_open:
+            # When it opens again, what an older model imagined is not mixed with what a better one does.
+            self.world.buffer.clear()
         self.metrics = metrics | {"gate_open": float(self.gate_open)}
 
     def horizon(self) -> int:

@@ -1,4 +1,4 @@
-"""What this process runs on."""
+"""What this process runs on, and how it is set up for a run."""
 
 import ctypes
 import os
@@ -6,12 +6,39 @@ import platform
 
 import torch
 
+from mbpo_fast.config import Config
+from mbpo_fast.errors import UsageError
+
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Names of glibc's malloc.h."""
 LARGEST_FROM_HEAP = 32 << 20
 """Bytes; the largest that glibc takes as M_MMAP_THRESHOLD."""
 KEPT = 1 << 30
 """Bytes of freed memory that stay with the process."""
+
+
+def set_up_process(config: Config) -> None:
+    """Give torch this run's CPU threads, and let this process keep the memory that it frees."""
+    torch.set_num_threads(thread_count(config))
+    keep_freed_memory()
+
+
+def thread_count(config: Config) -> int:
+    """CPU threads of a run: by default the cores that this process may use."""
+    return config.threads or available_cores()
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is cuda when there is one; a device that is asked for and absent is an error."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        found = torch.cuda.device_count() or "none"
+        raise UsageError(
+            f"device: expected a CUDA device for {name!r}, found {found}; use device: cpu or auto"
+        )
+    return device
 
 
 def keep_freed_memory() -> None:

@@ -13,10 +13,10 @@ from mbpo_fast.errors import UsageError
 from mbpo_fast.models import WorldModel
 from mbpo_fast.models.filmstrip import filmstrip
 from mbpo_fast.models.report_card import report_card
-from mbpo_fast.training.build import EVALUATION_SEED, build_model, set_up_process
+from mbpo_fast.training.build import EVALUATION_SEED, build_model
 from mbpo_fast.training.fresh_games import FreshGames, Players, play_fresh_games
 from mbpo_fast.training.frozen import VIDEO_FPS, check_game, protocol_name
-from mbpo_fast.training.machine import machine_info
+from mbpo_fast.training.machine import machine_info, set_up_process
 from mbpo_fast.training.policy import fresh_agent, read_checkpoint, weights_that_fit
 from mbpo_fast.training.video import write_video
 

@@ -13,12 +13,14 @@ from mbpo_fast.config import Config, differences, load_config, resolved_yaml
 from mbpo_fast.data import ReplayBuffer
 from mbpo_fast.errors import UsageError
 from mbpo_fast.models import ModelTrainer
-from mbpo_fast.training.build import build_env, build_model, build_replay, set_up_process, uses_graphs
+from mbpo_fast.training.build import build_env, build_model, uses_graphs
+from mbpo_fast.training.build_buffers import build_replay
 from mbpo_fast.training.checkpoint import CheckpointStore
 from mbpo_fast.training.collect import Collector
 from mbpo_fast.training.fit_settings import FitOptions, fit_config
 from mbpo_fast.training.fresh_games import by_agent_and_chance
 from mbpo_fast.training.logger import RunLogger
+from mbpo_fast.training.machine import set_up_process
 from mbpo_fast.training.policy import CONFIG_FILE, fresh_agent, load_policy, weights_that_fit
 from mbpo_fast.training.run_folder import locked, visible_files
 from mbpo_fast.training.tensor_file import replace_text

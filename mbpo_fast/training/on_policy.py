@@ -19,10 +19,10 @@ from mbpo_fast.training.build import (
     build_agent,
     build_env,
     build_halves,
-    build_replay,
     build_world,
     uses_graphs,
 )
+from mbpo_fast.training.build_buffers import build_replay
 from mbpo_fast.training.collect import Collector
 from mbpo_fast.training.imagination import Imagination
 from mbpo_fast.training.loop import Loop, Metrics

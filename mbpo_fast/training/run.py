@@ -13,13 +13,13 @@ import numpy as np
 from mbpo_fast.config import Config, differences, load_config, resolved_yaml
 from mbpo_fast.config.schema import MAY_DIFFER_ON_RESUME
 from mbpo_fast.errors import UsageError
-from mbpo_fast.training.build import EVALUATION_SEED, final_seed, set_up_process
+from mbpo_fast.training.build import EVALUATION_SEED, final_seed
 from mbpo_fast.training.checkpoint import CheckpointStore
 from mbpo_fast.training.frozen import play
 from mbpo_fast.training.logger import RunLogger
 from mbpo_fast.training.loop import Loop, Metrics
 from mbpo_fast.training.loops import build_loop
-from mbpo_fast.training.machine import machine_info
+from mbpo_fast.training.machine import machine_info, set_up_process
 from mbpo_fast.training.outputs import Outputs
 from mbpo_fast.training.policy import CONFIG_FILE, weights_that_fit
 from mbpo_fast.training.progress import Progress

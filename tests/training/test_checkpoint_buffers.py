@@ -43,22 +43,23 @@ def test_the_replay_buffer_goes_on_as_if_never_saved(tmp_path: Path, before: int
         other.save(step, {}, {"replay": again})
 
 
-def test_the_model_buffer_survives_a_longer_horizon(tmp_path: Path) -> None:
-    def roll(buffer: ModelBuffer, branches: int) -> None:
-        rng = np.random.default_rng(buffer.total)
-        ids = buffer.begin(rng.integers(0, 256, (branches, 4, 5, 5), dtype=np.uint8))
-        for _ in range(buffer.horizon):
-            frame = rng.integers(0, 256, (branches, 5, 5), dtype=np.uint8)
-            none = np.zeros(branches, bool)
-            buffer.append(
-                ids,
-                frame,
-                np.zeros(branches, np.int64),
-                np.ones(branches, np.float32),
-                none,
-                np.zeros(branches, np.int16),
-            )
+def roll(buffer: ModelBuffer, branches: int) -> None:
+    rng = np.random.default_rng(buffer.total)
+    ids = buffer.begin(rng.integers(0, 256, (branches, 4, 5, 5), dtype=np.uint8))
+    for _ in range(buffer.horizon):
+        frame = rng.integers(0, 256, (branches, 5, 5), dtype=np.uint8)
+        none = np.zeros(branches, bool)
+        buffer.append(
+            ids,
+            frame,
+            np.zeros(branches, np.int64),
+            np.ones(branches, np.float32),
+            none,
+            np.zeros(branches, np.int16),
+        )
 
+
+def test_the_model_buffer_survives_a_longer_horizon(tmp_path: Path) -> None:
     def build() -> ModelBuffer:
         return ModelBuffer(12, context=4, horizon=1, frame_shape=(5, 5), seed=1)
 
@@ -72,5 +73,25 @@ def test_the_model_buffer_survives_a_longer_horizon(tmp_path: Path) -> None:
     path = store.save(3, {}, {"model": buffer})
     again = build()
     CheckpointStore(tmp_path, keep=1).load(path, {"model": again})
+    assert again.state() == buffer.state()
+    np.testing.assert_array_equal(again.sample(16).obs, buffer.sample(16).obs)
+
+
+@pytest.mark.parametrize("then", [0, 7])
+def test_a_cleared_buffer_goes_on_as_it_was(tmp_path: Path, then: int) -> None:
+    def build() -> ModelBuffer:
+        return ModelBuffer(12, context=4, horizon=2, frame_shape=(5, 5), seed=1)
+
+    store, buffer, again = CheckpointStore(tmp_path, keep=1), build(), build()
+    roll(buffer, 9)
+    store.save(1, {}, {"model": buffer})
+    buffer.clear()
+    assert (buffer.size, buffer.num_transitions, buffer.total) == (0, 0, 9)
+    if then:
+        roll(buffer, then)
+    CheckpointStore(tmp_path, keep=1).load(store.save(2, {}, {"model": buffer}), {"model": again})
+    assert again.state() == buffer.state()
+    for either in (buffer, again):
+        roll(either, 5)
     assert again.state() == buffer.state()
     np.testing.assert_array_equal(again.sample(16).obs, buffer.sample(16).obs)

@@ -10,8 +10,9 @@ from mbpo_fast.config import Config, load_config
 from mbpo_fast.envs import make_vec
 from mbpo_fast.errors import UsageError
 from mbpo_fast.training import frozen, video
-from mbpo_fast.training.build import build_agent, set_up_process
+from mbpo_fast.training.build import build_agent
 from mbpo_fast.training.frozen import evaluate_run, play, protocol_name, record_game
+from mbpo_fast.training.machine import set_up_process
 from mbpo_fast.training.policy import Policy, save_policy
 
 INVADERS = "SpaceInvadersNoFrameskip-v4"

@@ -7,9 +7,10 @@ from functools import cache
 import pytest
 
 from mbpo_fast.config import load_config
-from mbpo_fast.training.build import EVALUATION_SEED, build_eval_env, set_up_process
+from mbpo_fast.training.build import EVALUATION_SEED, build_eval_env
 from mbpo_fast.training.evaluation import evaluate_policy
 from mbpo_fast.training.loops import build_loop
+from mbpo_fast.training.machine import set_up_process
 
 SEEDS = (0, 1, 2)
 WITHOUT_MODEL = {"training.real_ratio": "1"}

@@ -98,9 +98,15 @@ def test_the_gate_opens_and_closes_between_fits() -> None:
     assert done.imagination.gate_opened_at == opened
     learned = {step: rows for step, rows in done.synthetic.items() if rows}
     assert min(learned) in range(opened, opened + 8)
-    # The branches are still there: it is the gate that keeps them from the learner.
-    assert done.imagination.world.buffer.num_transitions > 0
+    assert done.imagination.world.buffer.num_transitions == 0, "a model that is refused is not remembered"
     assert len({rows for step, rows in learned.items() if step >= closed}) == 1
+
+
+def test_a_gate_that_opens_again_lets_through_new_branches_alone() -> None:
+    done = Scripted([GOOD, COPY, COPY, COPY, GOOD]).run()
+    buffer = done.imagination.world.buffer
+    assert [step for step, _, _ in done.rollouts] == [done.fits[0], done.fits[4]]
+    assert 0 < buffer.size <= 16 < buffer.total
 
 
 def test_branches_begin_in_other_states_with_every_draw() -> None:

@@ -222,6 +222,7 @@ def test_a_fresh_agent_plays_the_runs_game() -> None:
         (["--policy", "best"], "mixed"),
         (["--json", "/nowhere/at/all.json"], "--json: expected a file in a folder that exists"),
         (["-o", "/nowhere/at/all.html"], "--output: expected a file in a folder that exists"),
+        (["--json", "/"], "--json: expected a file in a folder that exists, got /"),
         (["--video", "strip.avi"], "--video: expected a file that ends in .mp4 or .gif"),
         (["--env", "Pong-v4"], "Pong"),
         (

@@ -10,7 +10,7 @@ import torch
 from mbpo_fast import cli
 from mbpo_fast.config import load_config
 from mbpo_fast.errors import UsageError
-from mbpo_fast.training.build import build_replay
+from mbpo_fast.training.build_buffers import build_replay
 from mbpo_fast.training.fit_settings import NUM_ENVS, FitOptions, fit_config
 from mbpo_fast.training.logger import read_metrics
 from mbpo_fast.training.model_eval import load_model

@@ -9,8 +9,9 @@ import pytest
 from mbpo_fast import cli
 from mbpo_fast.config import load_config
 from mbpo_fast.models.oracle import Oracle
-from mbpo_fast.training.build import EVALUATION_SEED, build, build_eval_env, set_up_process
+from mbpo_fast.training.build import EVALUATION_SEED, build, build_eval_env
 from mbpo_fast.training.evaluation import evaluate_policy
+from mbpo_fast.training.machine import set_up_process
 from mbpo_fast.training.mbpo import Trainer
 from mbpo_fast.training.networks import describe_networks
 from mbpo_fast.training.run import train

@@ -1,0 +1,16 @@
+"""Buffers from settings: what does not fit into memory is one line that names the key."""
+
+import pytest
+
+from mbpo_fast.config import load_config
+from mbpo_fast.errors import UsageError
+from mbpo_fast.training.build_buffers import build_model_buffer, build_replay
+
+
+def test_buffers_too_large_for_the_memory_are_one_line() -> None:
+    config = load_config(["debug"], {"replay.capacity": str(10**10)})
+    with pytest.raises(UsageError, match=r"replay.capacity: .* got 10,000,000,000, which takes 70,560 GB"):
+        build_replay(config, (84, 84))
+    config = load_config(["debug"], {"training.model_rollout_batch_size": str(10**9)})
+    with pytest.raises(UsageError, match=r"training.model_rollout_batch_size: .* got 1,000,000,000, which"):
+        build_model_buffer(config, (84, 84), 10**10)
