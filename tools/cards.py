@@ -104,7 +104,9 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _cards(results: Path) -> list[Card]:
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))]
+    """The cards of the folder, those of the reference task first."""
+    cards = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))]
+    return sorted(cards, key=lambda card: not card["env_id"].startswith(REFERENCE))
 
 
 def _title(card: Card) -> str:

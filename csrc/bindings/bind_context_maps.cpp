@@ -9,7 +9,7 @@ Contexts contexts_of(const char* op, const Array<std::uint8_t>& context, const I
   const std::uint8_t* frames = read_rows(op, "context", context, {kAnySize, kAnySize, kAnySize, kAnySize});
   const auto source = py::reinterpret_borrow<py::array>(context.value);
   const std::int64_t side = int64(op, "cell", cell);
-  MBPO_CHECK(side >= 1 && side <= kMaxCell, op, text("1 <= cell <= ", kMaxCell), side);
+  MBPO_CHECK(side >= 1 && side <= kMaxMeanCell, op, text("1 <= cell <= ", kMaxMeanCell), side);
   return {frames, source.shape(0), source.shape(1), source.shape(2), source.shape(3), source.strides(0),
           side};
 }

@@ -1,4 +1,4 @@
-// Front-door checks: a failed one throws std::invalid_argument("[op] expected X, got Y").
+// Sizes, and front-door checks: a failed one throws std::invalid_argument("[op] expected X, got Y").
 #pragma once
 
 #include <cstdint>
@@ -27,6 +27,10 @@ inline std::int64_t checked_product(const char* op, std::initializer_list<std::i
     if (__builtin_mul_overflow(product, size, &product)) fail(op, "a size below 2**63 bytes", "more");
   }
   return product;
+}
+
+inline std::int64_t ceil_div(std::int64_t value, std::int64_t by) {
+  return (value + by - 1) / by;
 }
 
 }  // namespace mbpo_fast

@@ -11,7 +11,7 @@ namespace mbpo_fast {
 namespace {
 
 void check(const char* op, const Contexts& in, std::int64_t newest) {
-  MBPO_CHECK(in.cell >= 1 && in.cell <= kMaxCell, op, text("1 <= cell <= ", kMaxCell), in.cell);
+  MBPO_CHECK(in.cell >= 1 && in.cell <= kMaxMeanCell, op, text("1 <= cell <= ", kMaxMeanCell), in.cell);
   MBPO_CHECK(in.height % in.cell == 0 && in.width % in.cell == 0, op, "a cell that divides the frame's sides",
              text(in.cell, " for ", in.height, "x", in.width));
   MBPO_CHECK(newest >= 1 && newest <= in.count, op, text("1 <= newest <= ", in.count), newest);

@@ -3,12 +3,12 @@
 
 #include <cstdint>
 
+#include "rollout/network.h"
+
 namespace mbpo_fast {
 
-inline constexpr std::int64_t kMaxCell = 64;
-
 // frames [batch, count, height, width], the oldest first, a context `row` bytes behind the one before it;
-// `cell`, at most kMaxCell, divides both sides.
+// `cell`, at most kMaxMeanCell, divides both sides.
 struct Contexts {
   const std::uint8_t* frames;
   std::int64_t batch, count, height, width, row, cell;

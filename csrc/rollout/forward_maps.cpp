@@ -6,11 +6,7 @@
 
 namespace mbpo_fast {
 
-namespace {
-
-constexpr float kNormEpsilon = 1e-5f;
-
-}  // namespace
+namespace {}  // namespace
 
 void Forward::map_cells(std::size_t index, const RowBlock& block, std::int64_t i) {
   const Layer& layer = network_.layers()[index];

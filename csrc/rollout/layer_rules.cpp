@@ -11,12 +11,7 @@ namespace {
 
 constexpr std::int64_t kMaxSide = 1 << 14;
 constexpr std::int64_t kMaxChannels = 1 << 20;
-constexpr std::int64_t kMaxMeanCell = 64;                   // their sums are exact in float32
 constexpr std::int64_t kMaxFloats = std::int64_t{1} << 28;  // of one register, 1 GiB
-
-std::string shape_text(const Shape& shape) {
-  return text("[", shape.height, ",", shape.width, ",", shape.channels, "]");
-}
 
 bool reads_a_register(LayerKind kind) {
   return kind != LayerKind::kFrames && kind != LayerKind::kMeans && kind != LayerKind::kConstant;
@@ -139,6 +134,10 @@ Shape shape_of_input(const char* op, const std::string& name, const Layer& layer
 }
 
 }  // namespace
+
+std::string shape_text(const Shape& shape) {
+  return text("[", shape.height, ",", shape.width, ",", shape.channels, "]");
+}
 
 Layer read_layer(const char* op, std::size_t index, const std::int64_t* f) {
   const Layer layer{static_cast<LayerKind>(f[0]),  f[1], f[2],  f[3],  f[4],  f[5],      f[6], f[7],

@@ -2,10 +2,13 @@
 #pragma once
 
 #include <span>
+#include <string>
 
 #include "rollout/network.h"
 
 namespace mbpo_fast {
+
+std::string shape_text(const Shape& shape);
 
 // The layer of one row of the table. These three throw std::invalid_argument, "[op] expected ..., got ...".
 Layer read_layer(const char* op, std::size_t index, const std::int64_t* fields);

@@ -13,17 +13,11 @@ namespace mbpo_fast {
 namespace {
 
 constexpr std::int64_t kMaxExtent = 1 << 14;
-// Numbers of a linear layer's weights that stay in the cache beside a row's maps.
-constexpr std::int64_t kSmallLinear = 1 << 15;
 
 // Cells are read and written one by one, so they may stay as narrow as the input's.
 bool keeps_step(LayerKind kind) {
   return kind == LayerKind::kNorm || kind == LayerKind::kActivation || kind == LayerKind::kClamp ||
          kind == LayerKind::kMaxPool;
-}
-
-std::int64_t ceil_div(std::int64_t value, std::int64_t by) {
-  return (value + by - 1) / by;
 }
 
 }  // namespace

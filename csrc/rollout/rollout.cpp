@@ -9,6 +9,7 @@
 #include "rollout/acting.h"
 #include "rollout/branches.h"
 #include "rollout/consensus.h"
+#include "rollout/layer_rules.h"
 
 namespace mbpo_fast {
 
@@ -18,10 +19,6 @@ constexpr const char* kOp = "rollout";
 
 std::string frames_text(const NetworkInput& input) {
   return text(input.height, "x", input.width);
-}
-
-std::string map_text(const Shape& shape) {
-  return text("[", shape.height, ",", shape.width, ",", shape.channels, "]");
 }
 
 bool asks_for_action(const Network& network) {
@@ -187,7 +184,7 @@ void check_rollout(const Network& policy, const Network& world, const RolloutSpe
                  policy.output_shape(0) == (Shape{1, 1, seen.actions}),
              kOp, text("a policy of one member and one output [1,1,", seen.actions, "]"),
              text(policy.members(), " members, ", policy.outputs().size(), " outputs, the first ",
-                  map_text(policy.output_shape(0))));
+                  shape_text(policy.output_shape(0))));
   MBPO_CHECK(same_frames(input, branches.height, branches.width) && branches.context <= input.context, kOp,
              text("a buffer of ", frames_text(input), " frames and a context of at most ", input.context),
              text(branches.height, "x", branches.width, ", ", branches.context));

@@ -4,16 +4,13 @@
 
 #include "core/check.h"
 #include "rollout/kernels.h"
+#include "rollout/layer_rules.h"
 
 namespace mbpo_fast {
 
 namespace {
 
 constexpr const char* kOp = "rollout";
-
-std::string map_text(const Shape& shape) {
-  return text("[", shape.height, ",", shape.width, ",", shape.channels, "]");
-}
 
 }  // namespace
 
@@ -27,10 +24,11 @@ std::int64_t cell_of_world(const Network& world) {
   MBPO_CHECK(fits, kOp,
              text("a first output of the world model with one or two numbers a pixel of ",
                   world.input().height, "x", world.input().width),
-             map_text(head));
+             shape_text(head));
   const Shape logits{1, 1, kRewardClasses + 1};
   MBPO_CHECK(world.output_shape(1) == logits, kOp,
-             text("a second output of the world model ", map_text(logits)), map_text(world.output_shape(1)));
+             text("a second output of the world model ", shape_text(logits)),
+             shape_text(world.output_shape(1)));
   return cell;
 }
 

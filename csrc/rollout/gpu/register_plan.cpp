@@ -9,7 +9,6 @@ namespace mbpo_fast::gpu {
 namespace {
 
 // Numbers of a linear layer up to which a row's own block multiplies them.
-constexpr std::int64_t kSmallLinear = 1 << 15;
 
 // Maps of values that were maps before: bfloat16 is enough for them, and half as large.
 bool is_copy(LayerKind kind) {

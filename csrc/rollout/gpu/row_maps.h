@@ -2,6 +2,7 @@
 #pragma once
 
 #include "rollout/gpu/row_context.h"
+#include "rollout/network.h"
 
 namespace mbpo_fast::gpu {
 
@@ -30,7 +31,7 @@ MBPO_GPU void normalise(const RowContext& row, const Op& op) {
     each_lane([&](int lane, int) {
       if (lane != 0) return;
       statistics[2 * group] = mean;
-      statistics[2 * group + 1] = 1.0f / std::sqrt(variance + 1e-5f);
+      statistics[2 * group + 1] = 1.0f / std::sqrt(variance + kNormEpsilon);
     });
   }
   row.block.sync();

@@ -9,10 +9,6 @@
 
 namespace mbpo_fast::gpu {
 
-inline std::int64_t ceil_div(std::int64_t value, std::int64_t by) {
-  return (value + by - 1) / by;
-}
-
 // Blocks that run at a time where maps lie in device memory: some for each multiprocessor of a large GPU.
 inline std::int64_t arena_blocks(std::int64_t rows) {
   return std::min<std::int64_t>(rows, 256);
