@@ -23,6 +23,19 @@ def require(option: str, value: object, fulfilled: bool, expected: str) -> None:
         raise UsageError(f"{option}: expected {expected}, got {value}")
 
 
+def require_file(option: str, file: Path | None) -> None:
+    """UsageError unless a file can be written there: found out before anything is played or trained."""
+    fits = file is None or (file.parent.is_dir() and not file.is_dir())
+    require(option, file, fits, "a file in a folder that exists")
+
+
+def require_video(option: str, file: Path | None) -> None:
+    """As `require_file`, of a format that videos have."""
+    require_file(option, file)
+    known = file is None or file.suffix in ("", ".mp4", ".gif")
+    require(option, file, known, "a file that ends in .mp4 or .gif")
+
+
 def run_name(sources: Sequence[str]) -> str:
     """The name that a run folder has from its presets and files."""
     return slug("-".join(Path(source).stem for source in sources))

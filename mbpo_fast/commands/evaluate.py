@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from mbpo_fast.commands.common import print_rows, require, write_json
+from mbpo_fast.commands.common import print_rows, require, require_file, require_video, write_json
 
 
 def evaluate(
@@ -18,21 +18,21 @@ def evaluate(
     ] = None,
     epsilon: Annotated[float | None, Parameter(help="Exploration; default: the run's setting.")] = None,
     env: Annotated[str | None, Parameter(help="Play this environment id instead of the run's.")] = None,
-    num_envs: Annotated[int, Parameter(help="Games played side by side.")] = 16,
+    num_envs: Annotated[
+        int | None, Parameter(help="Games played side by side; default: the run's setting.")
+    ] = None,
     workers: Annotated[int | None, Parameter(help="Emulator processes; default: two a core.")] = None,
     json: Annotated[Path | None, Parameter(help="Write the result to this file too.")] = None,
     video: Annotated[Path | None, Parameter(help="Write a game to this file, .mp4 or .gif.")] = None,
 ) -> int:
     """Play whole games with a trained agent."""
     require("--episodes", episodes, episodes >= 1, "at least 1")
-    require("--num-envs", num_envs, num_envs >= 1, "at least 1")
+    require("--num-envs", num_envs, num_envs is None or num_envs >= 1, "at least 1")
     require("--workers", workers, workers is None or workers >= 0, "at least 0")
     require("--seed", seed, seed is None or 0 <= seed < 2**31, "0 to 2147483647")
     require("--epsilon", epsilon, epsilon is None or 0 <= epsilon <= 1, "0 to 1")
-    require("--json", json, json is None or json.parent.is_dir(), "a file in a folder that exists")
-    require("--video", video, video is None or video.parent.is_dir(), "a file in a folder that exists")
-    suffixes = ("", ".mp4", ".gif")
-    require("--video", video, video is None or video.suffix in suffixes, "a file that ends in .mp4 or .gif")
+    require_file("--json", json)
+    require_video("--video", video)
     from mbpo_fast.training.frozen import evaluate_run
     from mbpo_fast.training.video import video_file
 
@@ -47,9 +47,9 @@ def evaluate(
         # Asked for now: a missing package must not cost the games.
         video=None if video is None else video_file(video),
     )
+    print_rows(_table(result))
     if json is not None:
         write_json(json, result)
-    print_rows(_table(result))
     return 0
 
 

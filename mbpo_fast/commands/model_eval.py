@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from mbpo_fast.commands.common import print_rows, require, write_json
+from mbpo_fast.commands.common import print_rows, require, require_file, require_video, write_json
 
 Card = dict[str, Any]
 
@@ -44,11 +44,9 @@ def model_eval(
     require("--num-envs", num_envs, num_envs >= least, f"at least {least}")
     require("--seed", seed, 0 <= seed < 2**31, "0 to 2147483647")
     require("--epsilon", epsilon, 0 <= epsilon <= 1, "0 to 1")
-    for name, file in (("--json", json), ("--video", video), ("--output", output)):
-        fits = file is None or (file.parent.is_dir() and not file.is_dir())
-        require(name, file, fits, "a file in a folder that exists")
-    suffixes = ("", ".mp4", ".gif")
-    require("--video", video, video is None or video.suffix in suffixes, "a file that ends in .mp4 or .gif")
+    require_file("--json", json)
+    require_video("--video", video)
+    require_file("--output", output)
     from mbpo_fast.training.model_eval import GameOptions, evaluate_model
     from mbpo_fast.training.video import video_file
 

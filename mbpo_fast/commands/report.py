@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from mbpo_fast.commands.common import require
+from mbpo_fast.commands.common import require, require_file
 from mbpo_fast.errors import UsageError
 
 
@@ -33,6 +33,7 @@ def report(
     """
     from mbpo_fast.training import reports
 
+    require_file("--output", output)
     for value in threshold or ():
         require("--threshold", value, math.isfinite(value), "a score")
     if len(runs) > 1:

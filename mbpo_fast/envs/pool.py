@@ -9,6 +9,7 @@ forks no process with threads or a GPU context, and leaves nothing behind: the m
 import contextlib
 import mmap
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from mbpo_fast.envs.game import State
 from mbpo_fast.envs.lane import LaneGroup
 from mbpo_fast.envs.settings import EnvSettings
 from mbpo_fast.envs.slots import Slots
-from mbpo_fast.envs.worker import DONE, MESSAGE, STEP, Assignment
+from mbpo_fast.envs.worker import DONE, MESSAGE, PARENTS_SIGNALS, STEP, Assignment
 
 _CLOSE_TIMEOUT_S = 5.0
 _STEP_MESSAGE: tuple[str, tuple[Any, ...]] = ("step", ())
@@ -186,9 +187,14 @@ def _start_worker(memory: int) -> tuple["Connection[Any, Any]", "subprocess.Pope
             f"import sys; sys.path[:] = {sys.path!r}; from mbpo_fast.envs.worker import main; "
             f"main({theirs.fileno()}, {memory}, {os.getpid()})"
         )
-        process = subprocess.Popen(
-            [sys.executable, "-c", code], stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(), memory)
-        )
+        # The worker inherits them blocked, and unblocks them once it ignores them.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, PARENTS_SIGNALS)
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-c", code], stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(), memory)
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return Connection(ours.detach()), process
 
 

@@ -23,7 +23,7 @@ STEP, DONE, MESSAGE = b"s", b"d", b"m"
 _ORPHAN_CHECK_MS = 2000
 _SPIN_S = 200e-6
 _NICENESS = 5
-_PARENTS_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+PARENTS_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Assignment(NamedTuple):
@@ -45,8 +45,9 @@ class Assignment(NamedTuple):
 
 def main(socket_fd: int, memory_fd: int, parent: int) -> None:
     """Serve commands until the stream ends or the parent dies."""
-    for number in _PARENTS_SIGNALS:
+    for number in PARENTS_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, PARENTS_SIGNALS)
     memory = mmap.mmap(memory_fd, 0)
     os.close(memory_fd)
     with Connection(socket_fd) as connection:

@@ -2,9 +2,9 @@
 
 import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mbpo_fast.errors import UsageError
 from mbpo_fast.sweeps.arguments import check_settings, option_words
@@ -13,17 +13,20 @@ from mbpo_fast.sweeps.hyperband import should_stop
 from mbpo_fast.sweeps.resources import default_jobs, gpus
 from mbpo_fast.sweeps.results import Row, aligned, over_seeds, table, words, write_csv
 from mbpo_fast.sweeps.schema import Sweep
-from mbpo_fast.sweeps.space import settings_at
+from mbpo_fast.sweeps.space import Point, settings_at
 from mbpo_fast.sweeps.study import Study, require_optuna
 from mbpo_fast.sweeps.trial import SAVED, TRAIN, Trial
 from mbpo_fast.sweeps.view import View
 from mbpo_fast.training.machine import available_cores
+from mbpo_fast.training.stop_signals import StopSignals
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 POLL_SECONDS = 0.2
 PRUNE_SECONDS = 2.0
 """How often the running trials' metrics are read, for the table and for early termination."""
 _FIRST_FAILURES = 3
-_STOP_CODES = {signal.SIGINT: 130, signal.SIGTERM: 75, signal.SIGUSR1: 75}
 
 
 def run_local(sweep: Sweep, folder: Path, jobs: int | None = None, train: Sequence[str] = TRAIN) -> int:
@@ -53,12 +56,14 @@ class _Local:
         self.sweep, self.folder, self.jobs = sweep, folder, jobs
         self.command, self.devices = command, devices
         self.study = Study(folder, sweep)
-        self.waiting = [self._trial(record.number) for record in self.study.trials("running")]
+        self.waiting = [self._trial_of(record) for record in self.study.trials("running")]
         self.running: list[Trial] = []
         self.view = View()
         self.failures: list[str] = []
-        self.signal: int | None = None
-        self.enough = any(sweep.metric.reached(t.value or 0.0) for t in self.study.trials("complete"))
+        self.signals = StopSignals(self._stop_trials)
+        self.histories: dict[int, list[float]] = {}
+        self.reached = any(sweep.metric.reached(t.value or 0.0) for t in self.study.trials("complete"))
+        self.enough = self.reached
         self.looked_at = 0.0
 
     def execute(self) -> int:
@@ -68,24 +73,29 @@ class _Local:
             f"sweep {self.sweep.name}: {self.sweep.limit} trials, {self.jobs} at a time, "
             f"in {self.folder}{going_on}"
         )
-        with self.view, self._signals():
+        with self.view, self.signals:
             try:
                 while self._step():
                     time.sleep(POLL_SECONDS)
             finally:
                 for trial in self.running:
                     trial.send(signal.SIGINT)
+        if self.reached and self.signals.noted is None:
+            for record in self.study.trials("running"):
+                self.study.finish(record.number, "pruned")
+                self._report(self._trial_of(record), "does not go on: the target is reached")
         self._print_results()
         return self._exit_code()
 
     def _step(self) -> bool:
         for process in list(self.running):
             # Somebody else's process, left from a sweep that was killed, is not waited for when we stop.
-            code = 75 if self.signal is not None and process.adopted else process.poll()
+            code = 75 if self.signals.noted is not None and process.adopted else process.poll()
             if code is not None:
                 self.running.remove(process)
+                self.histories.pop(process.number, None)
                 self._judge(process, code)
-        while not self.enough and self.signal is None and len(self.running) < self.jobs:
+        while not self.enough and self.signals.noted is None and len(self.running) < self.jobs:
             trial = self._next()
             if trial is None:
                 break
@@ -102,11 +112,19 @@ class _Local:
         if self.waiting:
             return self.waiting.pop(0)
         point = self.study.next_point()
-        return None if point is None else self._trial(self.study.start(point))
+        return None if point is None else self._trial(self.study.start(point), point)
 
-    def _trial(self, number: int) -> Trial:
-        point = self.study.trials()[number].params
+    def _trial_of(self, record: "FrozenTrial") -> Trial:
+        return self._trial(record.number, record.params)
+
+    def _trial(self, number: int, point: Point) -> Trial:
         return Trial(self.folder, number, settings_at(self.sweep.axes, point))
+
+    def _history(self, record: "FrozenTrial") -> list[float]:
+        """Of a trial's metric; one that does not run is read once."""
+        if record.number not in self.histories:
+            self.histories[record.number] = self._trial_of(record).history(self.sweep.metric.name)
+        return self.histories[record.number]
 
     def _start(self, trial: Trial) -> None:
         if trial.finished():  # the sweep was killed between its end and its entry in the journal
@@ -122,6 +140,8 @@ class _Local:
         if not trial.start(command, environment):
             verb = "still runs"
         self.running.append(trial)
+        if self.signals.noted is not None:  # it came while the process was started
+            trial.send(signal.SIGTERM)
         self.view.line(f"trial {trial.number} {verb}: {words(self.sweep, trial.settings)}")
 
     def _judge(self, trial: Trial, code: int) -> None:
@@ -132,8 +152,8 @@ class _Local:
         elif code == 0 or trial.finished():
             self._complete(trial)
         elif code in SAVED:
-            if self.signal is None and trial.adopted:
-                self.waiting.append(self._trial(trial.number))
+            if self.signals.noted is None and trial.adopted:
+                self.waiting.append(Trial(self.folder, trial.number, trial.settings))
             else:
                 self._report(trial, "saved")
         else:
@@ -146,7 +166,8 @@ class _Local:
             self._fail(trial, f"no {self.sweep.metric.name} in its metrics or its summary")
             return
         self.study.finish(trial.number, "complete", value)
-        self.enough |= self.sweep.metric.reached(value)
+        self.reached |= self.sweep.metric.reached(value)
+        self.enough |= self.reached
         best = self.study.best()
         beside = f"; best so far: trial {best.number}, {best.value:.4g}" if best else ""
         self._report(trial, f"done, {self.sweep.metric.name} {value:.4g}{beside}")
@@ -166,8 +187,11 @@ class _Local:
         rule, metric = self.sweep.early_terminate, self.sweep.metric
         if rule is None or not self.running:
             return
-        histories = [self._trial(t.number).history(metric.name) for t in self.study.trials()]
+        ours = [trial for trial in self.running if not trial.adopted]
         for trial in self.running:
+            self.histories[trial.number] = trial.history(metric.name)
+        histories = [self._history(record) for record in self.study.trials()]
+        for trial in ours:
             if not trial.pruning and should_stop(histories[trial.number], histories, rule, metric):
                 trial.pruning = True
                 trial.send(signal.SIGTERM)
@@ -176,7 +200,7 @@ class _Local:
         going = {trial.number for trial in self.running}
         rows = []
         for record in self.study.trials():
-            trial, state = self._trial(record.number), record.state.name.lower()
+            trial, state = self._trial_of(record), record.state.name.lower()
             if state == "running" and record.number not in going:
                 state = "interrupted"
             value = record.value if record.value is not None else trial.value(self.sweep.metric.name)
@@ -188,24 +212,10 @@ class _Local:
         done = len(self.study.trials("complete", "pruned", "fail"))
         return f"{self.sweep.name}: {done} of {self.sweep.limit} trials done, {len(self.running)} running"
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """The first signal lets the trials save themselves; a second Ctrl-C ends everything at once."""
-
-        def note(number: int, _frame: object) -> None:
-            if self.signal is not None:
-                raise KeyboardInterrupt
-            self.signal = number
-            self.view.line("stopping: the running trials save themselves")
-            for trial in self.running:
-                trial.send(signal.SIGTERM)
-
-        before = {number: signal.signal(number, note) for number in _STOP_CODES}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _stop_trials(self) -> None:
+        self.view.line("stopping: the running trials save themselves")
+        for trial in self.running:
+            trial.send(signal.SIGTERM)
 
     def _print_results(self) -> None:
         rows = self._rows()
@@ -216,9 +226,9 @@ class _Local:
         print(path)
 
     def _exit_code(self) -> int:
-        if self.signal is not None:
+        if self.signals.noted is not None:
             print("stopped; the same command goes on")
-            return _STOP_CODES[signal.Signals(self.signal)]
+            return self.signals.exit_code
         if self.study.trials("running"):
             print("a trial was interrupted; the same command goes on with it")
             return 75

@@ -4,10 +4,13 @@ import os
 from pathlib import Path
 
 from mbpo_fast.config import Config
+from mbpo_fast.training.build_buffers import branch_length, model_buffer_capacity
 from mbpo_fast.training.machine import available_cores
 
 _PROCESS_BYTES = 700_000_000
 """What a training process takes before its buffers, roughly."""
+_WORKER_BYTES = 60_000_000
+"""An emulator's process, of training or of an evaluation."""
 _CGROUPS = (
     ("memory.max", "memory.current"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
@@ -22,9 +25,13 @@ def default_jobs(config: Config, trials: int | None) -> int:
 
 
 def trial_bytes(config: Config) -> int:
-    """A rough upper estimate of one trial's memory: its replay buffer and the process around it."""
+    """A rough upper estimate of one trial's memory: its buffers, the process around them, its workers."""
     side = config.env.screen_size or (36 if config.env.id == "Catch" else 84)
-    return _PROCESS_BYTES + config.replay.capacity * (side * side + 64)
+    frames = config.replay.capacity
+    if config.training.real_ratio < 1:
+        frames += model_buffer_capacity(config) * (config.env.frame_stack + branch_length(config))
+    workers = max(config.env.workers, 2 * (config.threads or 1))
+    return _PROCESS_BYTES + frames * (side * side + 64) + workers * _WORKER_BYTES
 
 
 def free_memory(proc: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")) -> int:

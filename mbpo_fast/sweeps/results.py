@@ -50,10 +50,12 @@ def over_seeds(sweep: Sweep, rows: Sequence[Row], most: int = 10) -> list[list[s
     names = [name for name in _moving(sweep) if name != "seed"]
     if "seed" not in _moving(sweep) or not names:
         return []
+    text = {name: _texts([row.settings[name] for row in rows]) for name in names}
     groups: dict[tuple[str, ...], list[float]] = {}
     for row in rows:
         if row.state == "complete" and row.value is not None:
-            groups.setdefault(tuple(_short(row.settings[name]) for name in names), []).append(row.value)
+            key = tuple(text[name][repr(row.settings[name])] for name in names)
+            groups.setdefault(key, []).append(row.value)
     ordered = sorted(groups.items(), key=lambda item: _rank(sweep.metric, fmean(item[1])))
     cells = [[f"{fmean(values):.4g}", str(len(values)), *settings] for settings, values in ordered[:most]]
     return [["mean over seeds", "seeds", *names], *cells]
@@ -95,6 +97,12 @@ def _cells(row: Row, names: Sequence[str]) -> list[str]:
 
 def _seconds(row: Row) -> str:
     return "" if row.seconds is None else f"{row.seconds:.0f}"
+
+
+def _texts(values: Sequence[Any]) -> dict[str, str]:
+    """A text for each value by its `repr`: short, unless two values would look alike."""
+    short = {repr(value): _short(value) for value in values}
+    return short if len(set(short.values())) == len(short) else {exact: exact for exact in short}
 
 
 def _short(value: Any) -> str:

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -219,6 +220,12 @@ def _check_numbers(name: str, kind: str, rule: Mapping[str, Any]) -> None:
             raise UsageError(f"parameters.{name}.{key}: expected more than 0, got {value!r}")
     if "min" in rule and not rule["min"] < rule["max"]:
         raise UsageError(f"parameters.{name}: expected min < max, got {rule['min']} and {rule['max']}")
+    largest = math.log(sys.float_info.max)
+    if kind.endswith("log_uniform") and max(abs(rule["min"]), abs(rule["max"])) > largest:
+        raise UsageError(
+            f"parameters.{name}: {kind} expects exponents of e, at most {largest:.0f}, got {rule['min']} and "
+            f"{rule['max']}; for the values themselves: {kind}_values"
+        )
     if kind.endswith("log_uniform_values") and rule["min"] <= 0:
         raise UsageError(f"parameters.{name}.min: {kind} expects more than 0, got {rule['min']}")
 

@@ -49,9 +49,12 @@ class Study:
         path = folder / JOURNAL
         _cut_half_line(path)
         self.sweep = sweep
+        storage = JournalStorage(JournalFileBackend(str(path), lock_obj=cast(Any, _NoLock())))
+        # A folder has one study for life, whatever the sweep is called now.
+        names = [study.study_name for study in storage.get_all_studies()]
         self._study = optuna.create_study(
-            study_name=sweep.name,
-            storage=JournalStorage(JournalFileBackend(str(path), lock_obj=cast(Any, _NoLock()))),
+            study_name=names[0] if names else sweep.name,
+            storage=storage,
             direction="maximize" if sweep.metric.maximize else "minimize",
             load_if_exists=True,
         )

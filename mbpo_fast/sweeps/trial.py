@@ -15,11 +15,12 @@ from typing import IO, Any
 
 from mbpo_fast.errors import UsageError
 from mbpo_fast.training.logger import read_metrics
+from mbpo_fast.training.stop_signals import STOP_CODES
 
 TRAIN = (sys.executable, "-m", "mbpo_fast", "train")
 _FINAL = re.compile(r"^final/(\w+)_mean_reward$")
-SAVED = (75, 130)
-"""Exit codes of a run that was told to stop, saved itself, and can go on."""
+SAVED = (*STOP_CODES.values(), *(-number for number in STOP_CODES))
+"""Exit codes of a run that was told to stop and can go on: it saved itself, or had not begun."""
 
 
 class Trial:

@@ -13,8 +13,8 @@ from mbpo_fast.models.rollout import Policy
 from mbpo_fast.ops import Stream
 
 BOOTSTRAP_RESAMPLES = 10_000
-Game = tuple[float, int, int]
-"""Raw score, agent steps, and a mark that only games of the same course share."""
+Game = tuple[float, int, int, bool]
+"""Raw score, agent steps, a mark that only games of the same course share, and whether it was cut."""
 _STREAM = Stream.EXPLORE
 # No game is as long: groups of lanes never share a draw.
 _DRAWS_OF_A_GROUP = 2**32
@@ -22,7 +22,7 @@ _DRAWS_OF_A_GROUP = 2**32
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of whole games and what they amount to."""
+    """Scores of whole games and what they amount to; `cut` of them met the limit of steps and had no end."""
 
     episodes: int
     mean: float
@@ -32,6 +32,7 @@ class Evaluation:
     min: float
     max: float
     distinct_games: int
+    cut: int
     protocol: str
     scores: list[float]
     lengths: list[int]
@@ -116,7 +117,7 @@ class _Group:
         """Wait for the step under way, if there is one, and take down the games that it ended."""
         if self._action is None:
             return
-        self.obs, _, _, _, infos = self.env.step_wait()
+        self.obs, _, _, truncated, infos = self.env.step_wait()
         for lane, number in enumerate(self._playing):
             if number is None:
                 continue
@@ -125,12 +126,13 @@ class _Group:
             self._marks[lane] = zlib.crc32(mark.tobytes(), 0 if reset else self._marks[lane])
             if infos["game_over"][lane]:
                 score, length = float(infos["game_score"][lane]), int(infos["game_length"][lane])
-                self._table.take_down(number, (score, length, self._marks[lane]))
+                self._table.take_down(number, (score, length, self._marks[lane], bool(truncated[lane])))
                 self._playing[lane] = self._table.deal()
 
 
 def _summarise(games: list[Game], protocol: str) -> Evaluation:
-    scores = np.array([score for score, _, _ in games])
+    scores = np.array([score for score, *_ in games])
+    cut = sum(was_cut for *_, was_cut in games)
     return Evaluation(
         episodes=len(games),
         mean=float(scores.mean()),
@@ -139,10 +141,11 @@ def _summarise(games: list[Game], protocol: str) -> Evaluation:
         median=float(np.median(scores)),
         min=float(scores.min()),
         max=float(scores.max()),
-        distinct_games=len({mark for _, _, mark in games}),
-        protocol=protocol,
+        distinct_games=len({mark for _, _, mark, _ in games}),
+        cut=cut,
+        protocol=protocol + (f", {cut} of them cut by env.max_episode_steps" if cut else ""),
         scores=[float(score) for score in scores],
-        lengths=[length for _, length, _ in games],
+        lengths=[length for _, length, *_ in games],
     )
 
 

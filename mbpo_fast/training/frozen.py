@@ -18,7 +18,7 @@ from mbpo_fast.errors import UsageError
 from mbpo_fast.ops import Stream
 from mbpo_fast.training.build import build_eval_env, final_seed
 from mbpo_fast.training.evaluation import Evaluation, evaluate_policy
-from mbpo_fast.training.machine import available_cores, set_up_process
+from mbpo_fast.training.machine import set_up_process, thread_count
 from mbpo_fast.training.policy import load_policy
 from mbpo_fast.training.video import write_video
 
@@ -41,13 +41,13 @@ def play(
 ) -> Evaluation:
     """Whole games of a frozen policy under a run's settings; see `evaluate_policy`.
 
-    The `num_envs` games are played in two halves: one steps in `workers` processes (None: two a core, for
+    The `num_envs` games are played in two halves: one steps in `workers` processes (None: two a thread, for
     half of them rest; 0: in this one) while the other is acted on here. The scores do not depend on how many
     workers there are.
     """
     epsilon = config.evaluation.epsilon if epsilon is None else epsilon
     lanes = min(num_envs or config.evaluation.num_envs, episodes)
-    workers = min(2 * available_cores() if workers is None else workers, lanes)
+    workers = min(2 * thread_count(config) if workers is None else workers, lanes)
     protocol = (
         f"{protocol_name(config, env_id)}, whole games, raw scores, epsilon {epsilon:g}, seed {seed}, "
         f"{lanes} side by side"
@@ -197,7 +197,7 @@ def evaluate_run(
     seed: int | None,
     epsilon: float | None,
     env_id: str | None,
-    num_envs: int,
+    num_envs: int | None = None,
     workers: int | None = None,
     video: Path | None = None,
 ) -> dict[str, Any]:

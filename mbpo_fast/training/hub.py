@@ -32,8 +32,8 @@ def push_policy(folder: Path, repo: str, *, private: bool) -> str:
             allow_patterns=list(FILES),
             commit_message="Policy by mbpo_fast",
         )
-    # All that the hub's client raises: no network, no such user, no permission.
-    except (OSError, ValueError, RuntimeError) as error:
+    # No network, no such user, no permission: the client's errors have no base in common.
+    except Exception as error:
         raise UsageError(f"push to {repo}: {_first_line(error)}") from None
     return str(url)
 

@@ -42,16 +42,18 @@ class Loop(ABC):
         config, collector, timer = self.config, self.collector, self.timer
         log_due, video_due = Every(config.log.every), Every(config.video.every)
         evaluate_due, save_due = Every(config.evaluation.every), Every(config.checkpoint.every)
-        while not (verdict := self._finished() or ("interrupted" if interrupted() else "")):
+        while not (verdict := self.finished() or ("interrupted" if interrupted() else "")):
             before, games = collector.env_steps, collector.games
             self._iterate()
             after = collector.env_steps
             if log_due(before, after):
                 on_log(after, self.take_metrics())
             if video_due(games, collector.games):
+                self.refuse_divergence()
                 with timer("video"):
                     on_video()
             if evaluate_due(before, after):
+                self.refuse_divergence()
                 with timer("evaluate"):
                     on_log(after, on_evaluate())
             if save_due(before, after):
@@ -88,8 +90,8 @@ class Loop(ABC):
         """What the world model's gate says; without a model, that there is none."""
         return "no model"
 
-    def _finished(self) -> str:
-        """Which end has been reached, or nothing."""
+    def finished(self) -> str:
+        """Which end has been reached: `early_stopping` or `total_steps`, or nothing."""
         stopping, scores = self.config.early_stopping, self.collector.scores
         if (
             stopping.enabled

@@ -24,7 +24,14 @@ from mbpo_fast.training.build import build_agent, build_eval_env
 from mbpo_fast.training.checkpoint import CheckpointStore
 from mbpo_fast.training.manifest import read_manifest
 from mbpo_fast.training.model_card import model_card
-from mbpo_fast.training.tensor_file import FileEntry, damage, read_tensors, write_json, write_tensors
+from mbpo_fast.training.tensor_file import (
+    FileEntry,
+    damage,
+    read_tensors,
+    sync_folder,
+    write_json,
+    write_tensors,
+)
 
 CONFIG_FILE = "config.yaml"
 CARD, DESCRIPTION, WEIGHTS = "README.md", "config.json", "model.safetensors"
@@ -98,6 +105,9 @@ def save_policy(policy: Policy, folder: Path) -> Path:
 
     UsageError when `folder` holds something else.
     """
+    if folder.resolve() == Path.cwd():
+        raise UsageError(f"{folder}: expected a new folder or a policy folder, got the current one")
+    _recover(folder)
     if folder.exists() and not _is_replaceable(folder):
         raise UsageError(f"{folder}: expected a new folder or a policy folder, got something else")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -118,6 +128,7 @@ def save_policy(policy: Policy, folder: Path) -> Path:
 
 def read_description(folder: Path) -> dict[str, Any]:
     """What config.json of a policy folder says, once the weights are what it says they are."""
+    _recover(folder)
     path = folder / DESCRIPTION
     try:
         description: dict[str, Any] = json.loads(path.read_bytes())
@@ -200,9 +211,21 @@ def _is_replaceable(folder: Path) -> bool:
 
 
 def _replace(aside: Path, folder: Path) -> None:
-    old = folder.with_name(f".tmp-old-{folder.name}")
+    old = _old(folder)
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)
+    sync_folder(aside)
     aside.rename(folder)
+    sync_folder(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _old(folder: Path) -> Path:
+    return folder.with_name(f".tmp-old-{folder.name}")
+
+
+def _recover(folder: Path) -> None:
+    """Put back a policy whose process was killed between making room and taking the place."""
+    if not folder.exists() and _old(folder).exists():
+        _old(folder).rename(folder)

@@ -1,10 +1,8 @@
 """A run from its settings to its report: new or resumed, interrupted or finished, then evaluated."""
 
 import json
-import signal
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +23,11 @@ from mbpo_fast.training.policy import CONFIG_FILE, weights_that_fit
 from mbpo_fast.training.progress import Progress
 from mbpo_fast.training.reports import write_report
 from mbpo_fast.training.run_folder import locked, visible_files
+from mbpo_fast.training.stop_signals import Stopped, StopSignals
 from mbpo_fast.training.tensor_file import replace_text
 from mbpo_fast.training.tracking import check_tracking, open_tracker
 
-EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 75, signal.SIGUSR1: 75}
-"""Ctrl-C, and the two by which schedulers say that time is up (75: saved, run the same command to go on)."""
+SUMMARY_FILE = "summary.json"
 
 
 def train(config: Config, run_dir: Path, *, config_name: str) -> int:
@@ -37,14 +35,14 @@ def train(config: Config, run_dir: Path, *, config_name: str) -> int:
     set_up_process(config)
     check_folder(config, run_dir)
     check_tracking(config.track)
-    loop = build_loop(config)
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        with locked(run_dir, "a run"):
-            store = CheckpointStore(run_dir / "checkpoints", keep=config.checkpoint.keep)
-            return _Run(config, run_dir, store, loop, config_name).execute()
-    finally:
-        loop.collector.env.close()
+    with StopSignals() as signals:
+        loop = build_loop(config)
+        try:
+            run_dir.mkdir(parents=True, exist_ok=True)
+            with locked(run_dir, "a run"):
+                return _Run(config, run_dir, loop, config_name, signals).execute()
+        finally:
+            loop.collector.env.close()
 
 
 def check_folder(config: Config, run_dir: Path) -> None:
@@ -68,10 +66,11 @@ class _Run:
     """One call of `train`: the loop's callbacks and what happens after the last step."""
 
     def __init__(
-        self, config: Config, run_dir: Path, store: CheckpointStore, loop: Loop, config_name: str
+        self, config: Config, run_dir: Path, loop: Loop, config_name: str, signals: StopSignals
     ) -> None:
-        self.config, self.run_dir, self.store, self.loop = config, run_dir, store, loop
-        self.config_name = config_name
+        self.config, self.run_dir, self.loop = config, run_dir, loop
+        self.config_name, self.signals = config_name, signals
+        self.store = CheckpointStore(run_dir / "checkpoints", keep=config.checkpoint.keep)
         self.seconds_before = 0.0
         self.begin = time.perf_counter()
         offset = self._restore()
@@ -82,7 +81,6 @@ class _Run:
         self.steps_at_log = loop.collector.env_steps
         self.updates_at_log = loop.agent.gradient_steps
         self.time_at_log = self.begin
-        self.signal: int | None = None
 
     def _restore(self) -> int | None:
         latest = self.store.latest()
@@ -106,7 +104,10 @@ class _Run:
         return code
 
     def _execute(self) -> int:
-        with Progress(self.config, start=self.loop.collector.env_steps) as progress, self._signals():
+        if not self.loop.finished():
+            # The summary of a shorter run is not this one's.
+            (self.run_dir / SUMMARY_FILE).unlink(missing_ok=True)
+        with Progress(self.config, start=self.loop.collector.env_steps) as progress:
             self.progress = progress
             if self.loop.opening:
                 progress.say(self.loop.opening)
@@ -115,29 +116,14 @@ class _Run:
                 on_save=self._save,
                 on_evaluate=self._evaluate_now,
                 on_video=lambda: self.outputs.training_video(self.loop.collector.env_steps),
-                interrupted=lambda: self.signal is not None,
+                interrupted=lambda: self.signals.noted is not None,
             )
-        if self.signal is not None and verdict == "interrupted":
-            print(f"saved at step {self.loop.collector.env_steps}; the same command goes on from there")
-            return EXIT_CODES[signal.Signals(self.signal)]
-        self._finish(verdict)
-        return 0
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """The first signal ends the loop after its step; a second Ctrl-C ends the process at once."""
-
-        def note(number: int, _frame: object) -> None:
-            if self.signal is not None:
-                raise KeyboardInterrupt
-            self.signal = number
-
-        before = {number: signal.signal(number, note) for number in EXIT_CODES}
         try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            with self.signals.at_once():
+                self._finish(verdict)
+        except Stopped:
+            print(f"saved at step {self.loop.collector.env_steps}; the same command goes on from there")
+        return self.signals.exit_code
 
     def _seconds(self) -> float:
         return self.seconds_before + time.perf_counter() - self.begin
@@ -168,12 +154,16 @@ class _Run:
         self.store.save(step, state, self.loop.buffers())
 
     def _evaluate_now(self) -> Metrics:
-        result = play(
-            self.config,
-            self.loop.agent,
-            episodes=self.config.evaluation.episodes,
-            seed=self.config.seed + EVALUATION_SEED,
-        )
+        try:
+            with self.signals.at_once():
+                result = play(
+                    self.config,
+                    self.loop.agent,
+                    episodes=self.config.evaluation.episodes,
+                    seed=self.config.seed + EVALUATION_SEED,
+                )
+        except Stopped:
+            return {}  # its games would outlast a scheduler's patience
         self.outputs.evaluated(self.loop.collector.env_steps, result)
         return {"eval/mean_reward": result.mean, "eval/mean_ep_length": float(np.mean(result.lengths))}
 
@@ -189,7 +179,7 @@ class _Run:
         self.outputs.finished(summary["env_steps"], seed, summary.get("agent"))
         self.tracker.log(summary["env_steps"], _final_metrics(summary))
         summary["wall_seconds"] = self._seconds()
-        replace_text(self.run_dir / "summary.json", json.dumps(summary, indent=1) + "\n")
+        replace_text(self.run_dir / SUMMARY_FILE, json.dumps(summary, indent=1) + "\n")
         report = write_report(self.run_dir)
         _print_summary(summary, report)
 

@@ -18,12 +18,14 @@ from urllib.parse import urlparse
 from mbpo_fast.config import Config
 from mbpo_fast.config.schema import TrackConfig
 from mbpo_fast.errors import UsageError, missing_extra
+from mbpo_fast.training.stop_signals import STOP_CODES
 from mbpo_fast.training.tensor_file import replace_text
 
 RUN_ID_FILE = "wandb_run_id.txt"
 """In the run folder, so that a resumed run goes on as the same W&B run."""
 STEP = "env_steps"
 _KEY_VARIABLES = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
+_MODES = ("online", "offline", "disabled", "shared")
 _OLD_MODES = {"dryrun": "offline", "run": "online"}
 
 
@@ -95,7 +97,7 @@ class WandbTracker(Tracker):
 
     def close(self, exit_code: int) -> None:
         """End the run, wait for what is still to be written or sent, say where it is."""
-        if exit_code in (75, 130):
+        if exit_code in STOP_CODES.values():
             self._run.mark_preempting()
         where, url = Path(self._run.dir).parent, self._run.url
         self._run.finish(exit_code=exit_code)
@@ -143,7 +145,10 @@ def _mode(track: TrackConfig) -> str:
     if track.mode != "auto":
         return track.mode
     asked = os.environ.get("WANDB_MODE", "")
-    return _OLD_MODES.get(asked, asked) or ("online" if has_key() else "offline")
+    mode = _OLD_MODES.get(asked, asked) or ("online" if has_key() else "offline")
+    if mode not in _MODES:
+        raise UsageError(f"WANDB_MODE: expected {', '.join(_MODES)}, got {asked}")
+    return mode
 
 
 def _run_id(run_dir: Path) -> str:

@@ -49,6 +49,8 @@ from mbpo_fast.training.checkpoint import CheckpointStore
         (["eval", "nowhere", "--seed", "-3"], "--seed: expected 0 to 2147483647, got -3"),
         (["eval", "nowhere", "--training.x", "1"], "--training.x"),
         (["report", "nowhere"], "nowhere: expected a run folder"),
+        (["report", "nowhere", "-o", "."], "--output: expected a file in a folder that exists, got ."),
+        (["eval", "nowhere", "--json", "/"], "--json: expected a file in a folder that exists, got /"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(

@@ -104,6 +104,29 @@ def test_signals_to_the_group_leave_the_workers_to_the_parent():
     vec.close()
 
 
+def test_signals_to_the_group_do_not_hurt_workers_that_are_starting():
+    program = """
+        import os, signal, threading, time
+        from mbpo_fast.envs import make_vec
+        os.setpgrp()
+        noted = []
+        signal.signal(signal.SIGINT, lambda *_: noted.append(1))
+        def shout():
+            while True:
+                os.killpg(0, signal.SIGINT)
+                time.sleep(0.005)
+        threading.Thread(target=shout, daemon=True).start()
+        vec = make_vec("Catch", 2, workers=2)
+        vec.reset()
+        vec.step([0, 1])
+        vec.close()
+        print(len(noted) > 0)
+    """
+    process = run_alone(program)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (0, "True\n", "")
+
+
 def test_workers_import_neither_torch_nor_the_main_script():
     code = "import sys; import mbpo_fast.envs.worker; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -20,6 +20,7 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "starts.txt").open("a") as file:
         file.write(f"{os.getpid()}\n")
+    time.sleep(float(os.environ.get("FAKE_START_SECONDS", "0")))
     stop = []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
     if options.get("env.id") == "Broken":

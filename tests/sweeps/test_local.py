@@ -146,6 +146,33 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     assert lines("finished.txt") == [1] * 6
 
 
+def test_trials_that_are_stopped_while_they_start_are_not_lost(
+    grid: Path, fake: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_START_SECONDS", "0.4")
+    begun = local._Local._start
+
+    def start(self: Any, trial: Any) -> None:
+        begun(self, trial)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(local._Local, "_start", start)
+        assert run(grid, fake) == 75
+    assert [r["state"] for r in rows()] == ["interrupted"]
+    monkeypatch.delenv("FAKE_START_SECONDS")
+    assert run(grid, fake) == 0
+    assert [r["state"] for r in rows()] == ["complete"] * 6
+
+
+def test_a_sweep_that_was_renamed_goes_on(write: Write, grid: Path, fake: list[str]) -> None:
+    text = grid.read_text()
+    for name in ("first", "second"):
+        assert run(write(f"{text}name: {name}\n"), fake) == 0
+    assert lines("starts.txt") == [1] * 6
+    assert [r["state"] for r in rows()] == ["complete"] * 6
+
+
 def test_random_and_bayes_draw_the_same_after_a_restart(write: Write, fake: list[str]) -> None:
     text = """
         method: {method}
@@ -213,6 +240,27 @@ def test_a_target_ends_the_sweep(write: Write, grid: Path, fake: list[str]) -> N
     assert len(rows()) == 3
     assert run(path, fake, jobs=1) == 0
     assert len(rows()) == 3
+
+
+def test_a_target_ends_trials_that_were_interrupted(
+    write: Write, grid: Path, fake: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_START_SECONDS", "0.4")
+    begun = local._Local._start
+
+    def start(self: Any, trial: Any) -> None:
+        begun(self, trial)
+        if trial.number == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    path = write(grid.read_text().replace("goal: maximize", "goal: maximize, target: 1"))
+    with monkeypatch.context() as patched:
+        patched.setattr(local._Local, "_start", start)
+        assert run(path, fake) == 75
+    monkeypatch.delenv("FAKE_START_SECONDS")
+    assert run(path, fake, jobs=1) == 0
+    assert [r["state"] for r in rows()] == ["complete", "pruned"]
+    assert run(path, fake, jobs=1) == 0
 
 
 def test_weak_trials_are_stopped_early(

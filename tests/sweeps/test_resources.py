@@ -17,7 +17,7 @@ def test_jobs_follow_cores_memory_and_gpus(monkeypatch: pytest.MonkeyPatch, tmp_
     assert resources.default_jobs(small, 100) == 8
     assert resources.default_jobs(small, 3) == 3
     assert resources.default_jobs(load_config(["debug"], {"threads": "4"}), 100) == 2
-    assert resources.default_jobs(large, 100) == 4  # 7.8 GB each
+    assert resources.default_jobs(large, 100) == 3  # 8.5 GB each
     monkeypatch.setattr(resources, "free_memory", lambda: 1)
     assert resources.default_jobs(large, 100) == 1
     monkeypatch.setattr(resources, "free_memory", lambda: 32_000_000_000)

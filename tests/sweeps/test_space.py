@@ -98,6 +98,12 @@ def test_beta_against_scipy() -> None:
     assert fmean(sample(distribution="beta", a=2, b=6)) == pytest.approx(0.25, abs=1e-3)
 
 
+def test_exponents_beyond_all_numbers_are_one_line() -> None:
+    with pytest.raises(UsageError, match=r"log_uniform expects exponents of e.* log_uniform_values"):
+        axis(distribution="log_uniform", min=1000, max=5000)
+    assert axis(distribution="log_uniform_values", min=1000, max=5000).high == 5000
+
+
 def test_quantized_values_are_multiples() -> None:
     whole = set(sample(distribution="q_uniform", min=0, max=64, q=16))
     assert whole == {0, 16, 32, 48, 64}

@@ -31,6 +31,7 @@ def scores(lanes: int, workers: int, env_id: str = "Catch", episodes: int = 10) 
     env.close()
     assert result.episodes == len(result.scores) == len(result.lengths) == episodes
     assert result.mean == pytest.approx(np.mean(result.scores))
+    assert result.cut == 0
     return result.scores
 
 
@@ -59,7 +60,7 @@ class Clockwork:
             "game_score": self.score,
             "game_length": self.lengths,
         }
-        return np.zeros((self.num_envs, 4, 4, 4), np.uint8), None, None, None, infos
+        return np.zeros((self.num_envs, 4, 4, 4), np.uint8), None, None, np.zeros(self.num_envs, bool), infos
 
 
 def clockwork_scores(envs: list[Any], episodes: int) -> list[float]:
@@ -103,6 +104,13 @@ def test_scores_are_raw_and_of_whole_games() -> None:
     played = scores(2, 0, "SpaceInvadersNoFrameskip-v4", episodes=2)
     assert all(score % 5 == 0 for score in played)
     assert max(played) > 30, "a clipped or per-life score would be smaller"
+
+
+def test_games_that_are_cut_are_counted_and_said() -> None:
+    env = make_vec("Catch", 2, seed=5, episodic_life=False, max_episode_steps=5)
+    result = evaluate_policy(RandomPolicy(3), [env], episodes=4, seed=5, epsilon=1.0, protocol="whole games")
+    assert (result.cut, result.lengths) == (4, [5, 5, 5, 5])
+    assert result.protocol == "whole games, 4 of them cut by env.max_episode_steps"
 
 
 def test_interval_covers_the_mean_and_narrows() -> None:

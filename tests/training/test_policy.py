@@ -104,6 +104,24 @@ def test_a_policy_folder_is_replaced_and_nothing_else(run: Path, folder: Path, t
     assert not list(tmp_path.glob(".tmp-*"))
 
 
+def test_a_kill_while_a_policy_is_replaced_loses_none(run: Path, folder: Path) -> None:
+    description = read_description(folder)
+    old = folder.with_name(f".tmp-old-{folder.name}")
+    folder.rename(old)
+    assert read_description(folder) == description
+    folder.rename(old)
+    save_policy(load_policy(run), folder)
+    assert not old.exists()
+
+
+def test_the_current_folder_is_no_policy_folder(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="expected a new folder or a policy folder, got the current one"):
+        save_policy(load_policy(run), Path("."))
+
+
 def damaged(folder: Path, how: str) -> str:
     description = json.loads((folder / "config.json").read_text())
     if how == "weights":

@@ -91,6 +91,28 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     assert_same_end(run, catch_reference)
 
 
+def test_a_signal_in_the_final_evaluation_loses_nothing(tmp_path: Path, catch_reference: Path) -> None:
+    run = tmp_path / "run"
+    process = start(run, [*DEBUG, "--evaluation.final_episodes", "100000"])
+    assert process.stdout is not None
+    while b"evaluating the frozen agent" not in (line := process.stdout.readline()):
+        assert line, "it ended before its evaluation"
+    process.send_signal(signal.SIGTERM)
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 75, errors.decode()
+    assert b"the same command goes on" in out
+    assert not (run / "summary.json").exists()
+    finish(run, DEBUG)
+    assert_same_end(run, catch_reference)
+    longer = [*DEBUG, "--training.total_steps", "1000000"]
+    lines = len(metrics(run))
+    process = start(run, longer)
+    wait_for_steps(run, lines + 1)
+    process.kill()
+    process.communicate()
+    assert not (run / "summary.json").exists(), "that of the shorter run"
+
+
 def test_a_run_in_use_is_refused(tmp_path: Path) -> None:
     run = tmp_path / "run"
     first = start(run, DEBUG)
