@@ -151,6 +151,10 @@ def _summarise(games: list[Game], protocol: str) -> Evaluation:
 
 def mean_interval(scores: NDArray[np.float64]) -> tuple[float, float]:
     """95 % percentile-bootstrap interval of the mean of [n] scores, with fixed resamples."""
-    draws = np.random.default_rng(0).integers(0, len(scores), (BOOTSTRAP_RESAMPLES, len(scores)))
-    low, high = np.percentile(scores[draws].mean(axis=1), [2.5, 97.5])
+    rng, count = np.random.default_rng(0), len(scores)
+    # Some at a time: all resamples of ten thousand games would take more than a gigabyte.
+    most = max(1, 1_000_000 // count)
+    parts = (min(most, BOOTSTRAP_RESAMPLES - done) for done in range(0, BOOTSTRAP_RESAMPLES, most))
+    means = np.concatenate([scores[rng.integers(0, count, (rows, count))].mean(axis=1) for rows in parts])
+    low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)

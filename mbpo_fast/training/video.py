@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +49,7 @@ def video_file(path: Path) -> Path:
 def write_gif(path: Path, frames: Sequence[Frame], fps: int) -> None:
     """Write an endless GIF89a: exact for gray frames and for up to 256 colours, else 8 x 8 x 4 colours."""
     _check(frames, fps)
-    indexed, palette = _indexed(np.stack(frames))
+    indexed, palette = _indexed(frames)
     height, width = indexed.shape[1:]
     size = width.to_bytes(2, "little") + height.to_bytes(2, "little")
     with path.open("wb") as file:
@@ -90,19 +91,33 @@ def _even(frame: Frame) -> Frame:
     return np.ascontiguousarray(np.pad(frame, padding, mode="edge"))
 
 
-def _indexed(frames: Frame) -> tuple[Frame, Frame]:
-    """Palette indices u8 [N, h, w] of frames [N, h, w] or [N, h, w, 3], and the palette u8 [256, 3]."""
-    if frames.ndim == 3:
-        return frames, np.arange(256, dtype=np.uint8).repeat(3).reshape(256, 3)
-    red, green, blue = (frames[..., channel].astype(np.uint32) for channel in range(3))
-    colors, index = np.unique(red << 16 | green << 8 | blue, return_inverse=True)
-    if len(colors) > 256:
+def _indexed(frames: Sequence[Frame]) -> tuple[Frame, Frame]:
+    """Palette indices u8 [N, h, w] of frames [h, w] or [h, w, 3], and the palette u8 [256, 3].
+
+    Frame by frame: a long game in colours as whole numbers would take gigabytes.
+    """
+    if frames[0].ndim == 2:
+        return np.stack(frames), np.arange(256, dtype=np.uint8).repeat(3).reshape(256, 3)
+    colors: npt.NDArray[Any] = np.zeros(0, np.uint32)
+    indexed: list[npt.NDArray[Any]]
+    for frame in frames:
+        colors = np.union1d(colors, _rgb_numbers(frame))
+        if len(colors) > 256:
+            break
+    if len(colors) <= 256:
+        indexed = [np.searchsorted(colors, _rgb_numbers(frame)).astype(np.uint8) for frame in frames]
+    else:
         colors = np.arange(256, dtype=np.uint32)
         colors = (colors >> 5) * 36 << 16 | (colors >> 2 & 7) * 36 << 8 | (colors & 3) * 85
-        index = red >> 5 << 5 | green >> 5 << 2 | blue >> 6
+        indexed = [frame[..., 0] >> 5 << 5 | frame[..., 1] >> 5 << 2 | frame[..., 2] >> 6 for frame in frames]
     palette = np.zeros((256, 3), np.uint8)
     palette[: len(colors)] = np.stack([colors >> 16, colors >> 8 & 255, colors & 255], axis=1)
-    return index.reshape(frames.shape[:3]).astype(np.uint8), palette
+    return np.stack(indexed), palette
+
+
+def _rgb_numbers(frame: Frame) -> npt.NDArray[Any]:
+    """A frame's colours as whole numbers u32 [h, w]."""
+    return frame.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
 
 
 def _changes(frames: Frame, fps: int) -> Iterator[tuple[Frame, int, int, int]]:
