@@ -4,6 +4,7 @@ from mbpo_fast.config.fields import SchemaRow, config_schema_rows
 from mbpo_fast.config.loader import (
     differences,
     load_config,
+    merged_config,
     preset_names,
     resolved_yaml,
 )
@@ -16,6 +17,7 @@ __all__ = [
     "config_schema_rows",
     "differences",
     "load_config",
+    "merged_config",
     "preset_names",
     "resolved_yaml",
 ]

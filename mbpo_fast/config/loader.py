@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,17 @@ def load_config(sources: Sequence[str], overrides: Mapping[str, str]) -> Config:
 
     UsageError `SOURCE: key: reason (did you mean ...)` for whatever is wrong.
     """
+    return merged_config(
+        ((str(source), read_yaml(_source_path(source), str(source))) for source in sources), overrides
+    )
+
+
+def merged_config(parts: Iterable[tuple[str, Mapping[str, Any]]], overrides: Mapping[str, str]) -> Config:
+    """`load_config` of trees that are no files: (name, tree), merged in order; names are for messages."""
     tree: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    for source in sources:
-        path = _source_path(source)
-        _merge(tree, read_yaml(path, str(source)), str(source), origins)
+    for name, part in parts:
+        _merge(tree, part, name, origins)
     for key, text in overrides.items():
         name = key.replace("-", "_")
         value = parse_scalar(text, f"--{name}")

@@ -1,16 +1,11 @@
 """The settings of a fit of the world model: the policy's own, but for the model's and the machine's."""
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from mbpo_fast.config import Config, load_config
-from mbpo_fast.config.strict_yaml import dump_yaml
+from mbpo_fast.config import Config, merged_config
 from mbpo_fast.errors import UsageError
-from mbpo_fast.training.policy import CONFIG_FILE
-from mbpo_fast.training.tensor_file import replace_text
 
 NUM_ENVS = 16
 """Lanes that collect: half of them play by chance."""
@@ -42,10 +37,7 @@ def fit_config(policy: Config, overrides: Mapping[str, str], options: FitOptions
 
     UsageError for a setting that is not a fit's to choose.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        defaults = Path(folder) / CONFIG_FILE
-        replace_text(defaults, dump_yaml(_tree(policy, options)))
-        config = load_config([str(defaults)], overrides)
+    config = merged_config([("settings of the policy", _tree(policy, options))], overrides)
     for key in overrides:
         if key.replace("-", "_").partition(".")[0] not in FREE:
             free = ", ".join(FREE)

@@ -101,7 +101,7 @@ def test_two_arms_of_three_seeds(tmp_path: Path) -> None:
         "real_ratio 1",
         "3 seeds 330.0 306.5 to 353.5 over seeds 60 51",  # 300, 330, 360: 6.5 of 30 from either end
         "0 300.0 295.0 to 305.0 over games 20 17",
-        "random actions 6 runs 50.0",
+        "random actions 3 runs 50.0",
         "Protocol: Catch, whole games, epsilon 0.001;",
         "0.90 of copying, 27.00 levels",
         "opened in 3 of 3 at step 2,000, 2,000, 2,000; open in 3 at the end",

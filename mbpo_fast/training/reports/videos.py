@@ -4,6 +4,7 @@ import base64
 import os
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from mbpo_fast.training.reports.svg import caption
 
@@ -43,5 +44,5 @@ def embedded_bytes(size: int) -> int:
 
 def link(file: Path, page_folder: Path) -> str:
     """A link to a file beside the page, with its size."""
-    place = escape(os.path.relpath(file, page_folder))
+    place = escape(quote(os.path.relpath(file, page_folder)))
     return f'<a href="{place}">{escape(file.name)}</a> ({file.stat().st_size / 1e6:.1f} MB)'
