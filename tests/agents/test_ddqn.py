@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from mbpo_fast.agents import DDQN, DDQNConfig
+from mbpo_fast.agents.off_policy import augmented_stacks
 from mbpo_fast.ops import Stream
 
 SIDE, ACTIONS, ROWS = 36, 4, 8
@@ -86,6 +87,20 @@ def test_acts_with_the_network_of_the_setting(act_with_target: bool, agent, batc
     obs = torch.from_numpy(batch().obs)
     expected = (learner.target if act_with_target else learner.online)(obs)
     torch.testing.assert_close(learner.q_values(obs), expected.detach())
+
+
+def test_every_update_shifts_anew(agent, batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = []
+
+    def spy(*args: object, **kwargs: object) -> object:
+        steps.append(kwargs["step"])
+        return augmented_stacks(*args, **kwargs)
+
+    monkeypatch.setattr("mbpo_fast.agents.ddqn.agent.augmented_stacks", spy)
+    learner = agent(random_shift=2)
+    learner.update(batch())
+    learner.update(batch())
+    assert steps == [0, 1]
 
 
 def test_epsilon_decays_linearly_to_its_floor(agent) -> None:

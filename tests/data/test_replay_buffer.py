@@ -177,6 +177,7 @@ def test_reading_while_another_thread_adds(add_row):
     for kind in "f" + "s" * 40:
         add_row(buffer, kind)
     stop = threading.Event()
+    checked = []
 
     def read() -> None:
         while not stop.is_set():
@@ -185,6 +186,9 @@ def test_reading_while_another_thread_adds(add_row):
                 batch = buffer.gather(ids, 3)
             except ValueError:
                 continue  # overwritten since it was drawn
+            checked.append(1)
+            for stack in (batch.obs, batch.next_obs):
+                assert (stack == stack[..., :1, :1]).all(), "a frame of one value, whole"
             obs, next_obs = (stack[..., 0, 0].astype(int) for stack in (batch.obs, batch.next_obs))
             assert (np.diff(obs, axis=1) % 256 <= 1).all()
             assert ((next_obs[:, -1] - obs[:, -1]) % 256 == 3).all()
@@ -206,6 +210,7 @@ def test_reading_while_another_thread_adds(add_row):
     for reader in readers:
         reader.join()
     assert not errors
+    assert checked
 
 
 @pytest.mark.parametrize("padding_type", ["reset", "zero"])

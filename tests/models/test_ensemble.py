@@ -1,9 +1,12 @@
 """The ensemble: members apart, rows routed, averaged weights, dropout, the frame loss."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from moving_dot import SIDE, model, replay
+from torch import Tensor
 
 from mbpo_fast.models import ModelTrainer
 from mbpo_fast.models.losses import FRAME_LOSS_SCALE, VALUE_WEIGHT, frame_loss, total_loss, typical_change
@@ -121,6 +124,46 @@ def test_losses_are_of_the_rewards_sign_and_added_with_their_weights() -> None:
     parts = {name: torch.tensor(value) for name, value in (("frame", 100.0), ("reward", 2.0), ("end", 3.0))}
     assert float(total_loss(parts)) == pytest.approx(FRAME_LOSS_SCALE * 100 + 5)
     assert FRAME_LOSS_SCALE < 0.1, "summed over a frame the pixels would drown the rest"
+
+
+def test_outcome_losses_by_hand() -> None:
+    logits = torch.tensor([[2.0, 0.0, -1.0], [0.5, 1.0, 0.0], [0.0, 0.0, 3.0], [1.0, 1.0, 1.0]])
+    ends = torch.tensor([-2.0, 0.5, 1.0, 4.0])
+
+    def said(context: Tensor, action: Tensor) -> Prediction:
+        nothing = torch.zeros(4, SIDE, SIDE)
+        return Prediction(nothing, None, logits, ends)
+
+    frames = torch.zeros((4, 4, SIDE, SIDE), dtype=torch.uint8)
+    reward, terminated = torch.tensor([-3.0, 0.0, 2.0, 0.0]), torch.tensor([False, True, True, False])
+    net: Any = said
+    losses = model().losses(net, frames, torch.zeros(4), frames[:, 0], reward, terminated)
+    picked = logits.softmax(dim=1)[range(4), [0, 1, 2, 1]]
+    assert float(losses["reward"]) == pytest.approx(float(-picked.log().mean()), rel=1e-5)
+    chance = torch.where(terminated, ends.sigmoid(), 1 - ends.sigmoid())
+    assert float(losses["end"]) == pytest.approx(float(-chance.log().mean()), rel=1e-5)
+
+
+def test_the_frame_loss_without_a_mask_is_the_squared_change() -> None:
+    newest, following = (torch.zeros((2, SIDE, SIDE), dtype=torch.uint8) for _ in range(2))
+    following[0, 3, 4] = 51
+    delta = torch.zeros(2, SIDE, SIDE)
+    delta[0, 3, 4], delta[1, 0, 0] = 0.5, 0.1  # the change is 51 / 255
+    said = Prediction(delta, None, torch.zeros(2, 3), torch.zeros(2))
+    assert float(frame_loss(said, newest, following, 0.1)) == pytest.approx((3.0**2 + 1.0**2) / 2, rel=1e-5)
+
+
+def test_dropout_is_of_the_outcome_alone_and_in_every_update() -> None:
+    settings = {"arch": "clock", "detail_frames": 4, "ensemble_size": 1, "num_elites": 1}
+    kept, dropped = (model(**settings, outcome_dropout=share) for share in (0.0, 0.5))
+    trainer, buffer = ModelTrainer(kept, seed=0), replay()
+    rows = trainer._batch(buffer, trainer._pools(buffer))
+    for net in (kept, dropped):
+        net.update(*rows)
+    before, after = kept.learners[0].state_dict(), dropped.learners[0].state_dict()
+    differ = {name for name, x in before.items() if not torch.equal(x, after[name])}
+    assert differ
+    assert all(name.startswith("outcome") for name in differ)
 
 
 def test_every_members_gradient_is_clipped_for_itself() -> None:

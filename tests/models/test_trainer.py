@@ -238,6 +238,55 @@ def test_a_member_that_diverged_learns_again(average: float) -> None:
     assert all(torch.isfinite(x).all() for x in net.learners[0].state_dict().values())
 
 
+def test_what_is_judged_are_the_elites_by_the_models_own_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, count = model(ensemble_size=3, num_elites=2), 6
+    net.elites, net.reward_threshold, net.end_threshold = [2, 0], 0.4, 0.6
+    window = torch.zeros((count, 5, SIDE, SIDE), dtype=torch.uint8)
+    window[:, -1, 0, 0] = 40
+    reward = np.array([1, -1, 0, 0, 1, 0], np.float32)
+    ended = np.array([0, 0, 0, 1, 1, 0], bool)
+    rare = np.array([[0.9, 0.5, 0.1, 0.5, 0.3, 0.1], [0] * 6, [0.9, 0.9, 0.9, 0.1, 0.9, 0.1]], np.float32)
+    ends = np.array([[0.1, 0.7, 0.2, 0.9, 0.5, 0.1], [1] * 6, [0.9, 0.1, 0.1, 0.8, 0.7, 0.65]], np.float32)
+
+    def said(context: torch.Tensor, action: torch.Tensor, member: int) -> tuple[torch.Tensor, ...]:
+        frame = window[:, -2].clone()
+        frame[:, 0, 0] = 10 * member
+        p = torch.from_numpy(rare[member])
+        return frame, torch.stack([0 * p, 1 - p, p], dim=1), torch.from_numpy(ends[member])
+
+    monkeypatch.setattr(net, "predict", said)
+    rows: Any = SimpleNamespace(window=window, action=np.zeros(count, int), reward=reward, terminated=ended)
+    found = ModelTrainer(net, seed=0).evaluate(rows)
+    # Member 2 says 20 and member 0 says nothing of a change of 40; copying is wrong by 40 everywhere.
+    assert found["changed_error_ratio"] == pytest.approx((0.5 + 1.0) / 2)
+    f1 = []
+    for member in (2, 0):
+        guess = (rare[member] > 0.4).astype(int)
+        hits = int(((guess != 0) & (guess == reward)).sum())
+        f1.append(2 * hits / (guess.sum() + (reward != 0).sum()))
+    assert found["reward_f1"] == pytest.approx(np.mean(f1))
+    assert found["false_ends"] == pytest.approx((2 / 4 + 1 / 4) / 2)
+    # By rank: member 2 has its ends second and third of six, member 0 first and third.
+    assert found["end_pr_auc"] == pytest.approx(((1 / 2 + 2 / 3) / 2 + (1 + 2 / 3) / 2) / 2)
+
+
+def test_a_fit_without_held_out_rows_keeps_what_it_learned() -> None:
+    buffer = ReplayBuffer(1000, LANES, frame_shape=(SIDE, SIDE), seed=0, holdout_ratio=0.0)
+    whole = replay()
+    for slot in range(whole.total):
+        row = whole.export(slot, slot + 1)
+        columns = (row[name][0] for name in ("frame", "action", "reward", "terminated", "truncated", "first"))
+        buffer.add(*columns)
+    net = model()
+    before = copy.deepcopy(net.members.state_dict())
+    metrics = ModelTrainer(net, seed=0).fit(buffer)
+    assert (metrics["holdout_rows"], metrics["updates"], metrics["diverged"]) == (0.0, 6.0, 0.0)
+    after = net.members.state_dict()
+    for member in range(5):
+        own = [name for name in after if name.startswith(f"{member}.")]
+        assert not all(torch.equal(after[name], before[name]) for name in own)
+
+
 class Rare:
     """A buffer whose rewards all lie where an even spread of its rows does not look."""
 

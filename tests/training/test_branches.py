@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from on_policy_loops import SMALL, run, started
 
 from mbpo_fast.agents import PolicyBatch
@@ -76,6 +77,22 @@ def test_as_many_branches_as_the_share_asks_for(rows: int, ratio: float, horizon
     assert branches_wanted(rows, ratio, horizon) == count
     imagined = count * horizon
     assert rows / (rows + imagined) <= ratio < rows / (rows + imagined - horizon)
+
+
+def test_the_policy_imagines_what_it_would_do_and_never_at_random() -> None:
+    loop = started(tiny())
+    assert loop.imagination is not None
+    with torch.no_grad():
+        head = loop.agent.network.policy
+        head.weight.zero_()
+        head.bias.copy_(torch.tensor([0.0, 50.0, 0.0]))
+    buffer = loop.imagination.world.buffer
+    loop.imagination.world.trainer.rounds = 1
+    run(loop, stop_at=20)
+    stored = buffer.export(buffer.oldest, buffer.total)
+    steps = np.arange(stored["action"].shape[1]) < stored["length"][:, None]
+    assert steps.sum() > 20
+    assert set(stored["action"][steps].tolist()) == {1}
 
 
 def test_every_minibatch_has_its_share_of_fresh_steps_of_the_current_policy() -> None:

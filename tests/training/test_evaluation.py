@@ -113,6 +113,29 @@ def test_games_that_are_cut_are_counted_and_said() -> None:
     assert result.protocol == "whole games, 4 of them cut by env.max_episode_steps"
 
 
+class Noting(RandomPolicy):
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.epsilons: set[float] = set()
+
+    def act(self, obs: Any, epsilon: float, **keys: Any) -> Any:
+        self.epsilons.add(epsilon)
+        return super().act(obs, epsilon, **keys)
+
+
+def test_games_of_the_same_course_count_once_and_the_policy_explores_as_asked() -> None:
+    policy = Noting()
+    same = evaluate_policy(policy, [Clockwork([3, 3])], episodes=2, seed=0, epsilon=0.25, protocol="")
+    assert same.distinct_games == 1
+    assert policy.epsilons == {0.25}
+    longer = evaluate_policy(policy, [Clockwork([3, 4])], episodes=2, seed=0, epsilon=0.25, protocol="")
+    assert longer.distinct_games == 2
+    drawn = evaluate_policy(
+        RandomPolicy(1000), [Clockwork([3, 3])], episodes=2, seed=0, epsilon=1.0, protocol=""
+    )
+    assert drawn.distinct_games == 2
+
+
 def test_interval_covers_the_mean_and_narrows() -> None:
     rng = np.random.default_rng(0)
     few, many = rng.normal(10, 3, 20), rng.normal(10, 3, 2000)

@@ -109,6 +109,40 @@ def test_a_gate_that_opens_again_lets_through_new_branches_alone() -> None:
     assert 0 < buffer.size <= 16 < buffer.total
 
 
+def test_a_run_that_goes_on_knows_what_the_gate_said() -> None:
+    for verdicts, opened in (([GOOD] * 5, True), ([COPY] * 5, False)):
+        before, after = Scripted(verdicts).run(), Scripted([])
+        assert not after.imagination.gate_open
+        after.loop.parts.load_state_dict(before.loop.parts.state_dict())
+        assert after.imagination.gate_open is opened
+        assert after.loop.gate_verdict == before.loop.gate_verdict
+
+
+def test_rollouts_explore_as_the_settings_say() -> None:
+    done = Scripted([GOOD] * 5)
+    engine, asked = done.imagination.world.engine, []
+    run = engine.run
+
+    def spy(*arguments: Any, **named: Any) -> Any:
+        asked.append((arguments[1] is done.loop.agent, named["horizon"], named["epsilon"]))
+        return run(*arguments, **named)
+
+    engine.run = spy  # type: ignore[method-assign]
+    done.run()
+    assert set(asked) == {(True, done.imagination.horizon(), 0.25)}
+
+
+def test_a_rollout_in_parts_begins_in_the_same_states(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = []
+    for chunk in (512, 5):
+        monkeypatch.setattr("mbpo_fast.training.imagination.START_CHUNK", chunk)
+        buffer = Scripted([GOOD] * 5).run().imagination.world.buffer
+        assert buffer.total == 5 * 16
+        frames.append(buffer.export(buffer.oldest, buffer.total)["frame"][:, : buffer.context])
+    assert np.array_equal(*frames)
+    assert len(np.unique(frames[0], axis=0)) > 16
+
+
 def test_branches_begin_in_other_states_with_every_draw() -> None:
     imagination = Scripted([COPY] * 5).run().imagination
     first, second = imagination._starts(32, 1), imagination._starts(32, 2)

@@ -115,9 +115,10 @@ def test_a_signal_in_the_final_evaluation_loses_nothing(tmp_path: Path, catch_re
 
 def test_a_run_in_use_is_refused(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    first = start(run, DEBUG)
+    endless = [*DEBUG, "--training.total_steps", "1000000"]
+    first = start(run, endless)
     wait_for_steps(run, 1)
-    second = start(run, DEBUG)
+    second = start(run, endless)
     _, errors = second.communicate(timeout=60)
     first.kill()
     first.communicate()
