@@ -166,7 +166,7 @@ def test_eval_prints_a_table_and_writes_json(run: Any, monkeypatch: pytest.Monke
         "protocol       Catch, whole games",
     ]
     assert json.loads(Path("out.json").read_text()) == RESULT
-    options = {"episodes": 3, "seed": 5, "epsilon": 0.1, "env_id": None, "num_envs": 16}
+    options = {"episodes": 3, "seed": 5, "epsilon": 0.1, "env_id": None, "num_envs": None}
     assert asked == [(Path("r"), options | {"workers": None, "video": None})]
     assert "nowhere" in mistake(run("eval", "r", "--json", "nowhere/out.json"))
     assert len(asked) == 1  # the games are not played when their result has no place

@@ -13,7 +13,7 @@ from mbpo_fast.data.placement import Placement, place_frames
 from mbpo_fast.errors import UsageError
 from mbpo_fast.models import GpuRolloutEngine
 from mbpo_fast.ops.gpu_device import Device, EmulatedDevice
-from mbpo_fast.training import build
+from mbpo_fast.training import build, build_buffers
 from mbpo_fast.training.run import train
 
 ON_EMULATION = pytest.mark.parametrize("device", [TENSORS], indirect=True)
@@ -46,7 +46,7 @@ def on_device(device: Device, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def choose(frames_too: bool) -> None:
         placement = Placement(device if frames_too else None, "here")
-        monkeypatch.setattr(build, "place_frames", lambda *_, **__: placement)
+        monkeypatch.setattr(build_buffers, "place_frames", lambda *_, **__: placement)
 
     monkeypatch.setattr(build, "make_rollout_engine", make)
     return choose

@@ -52,8 +52,7 @@ def test_workers_do_not_change_a_space_invaders_result(tmp_path: Path) -> None:
     assert evaluated(folder, 2, episodes=4, num_envs=3) == alone
 
 
-def test_by_default_every_core_has_two_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frozen, "available_cores", lambda: 3)
+def test_by_default_every_thread_of_the_run_has_two_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     build = frozen.build_eval_env
 
@@ -62,7 +61,7 @@ def test_by_default_every_core_has_two_workers(monkeypatch: pytest.MonkeyPatch) 
         return build(config, **(options | {"workers": 0}))
 
     monkeypatch.setattr(frozen, "build_eval_env", build_eval_env)
-    config = load_config(["debug"], {"threads": "1", "evaluation.num_envs": "5"})
+    config = load_config(["debug"], {"threads": "3", "evaluation.num_envs": "5"})
     agent = Recorder()
     play(config, agent, episodes=12, seed=0)  # type: ignore[arg-type]
     play(config, agent, episodes=2, seed=0)  # type: ignore[arg-type]

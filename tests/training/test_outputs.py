@@ -54,7 +54,7 @@ def test_videos_leave_no_trace_in_the_run(tmp_path: Path) -> None:
 def test_every_evaluation_has_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mbpo_fast.training import frozen
 
-    monkeypatch.setattr(frozen, "available_cores", lambda: 0)
+    monkeypatch.setattr(frozen, "thread_count", lambda config: 0)
     options = {"evaluation__every": "100", "evaluation__episodes": "2", "video__every": "0"}
     run = trained(tmp_path / "run", **options)
     names = videos(run)
