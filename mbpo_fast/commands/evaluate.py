@@ -21,9 +21,7 @@ def evaluate(
     num_envs: Annotated[
         int | None, Parameter(help="Games played side by side; default: the run's setting.")
     ] = None,
-    workers: Annotated[
-        int | None, Parameter(help="Emulator processes; default: two a thread.")
-    ] = None,
+    workers: Annotated[int | None, Parameter(help="Emulator processes; default: two a thread.")] = None,
     json: Annotated[Path | None, Parameter(help="Write the result to this file too.")] = None,
     video: Annotated[Path | None, Parameter(help="Write a game to this file, .mp4 or .gif.")] = None,
 ) -> int:
