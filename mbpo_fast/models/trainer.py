@@ -65,8 +65,7 @@ class ModelTrainer:
 
         Returns the metrics of `evaluate`, the mean training losses, the number of updates made, and how many
         members have `diverged`: their held-out score is no number, and their training begins anew from the
-        best weights of this round. Where every episode so far is held out,
-        there is nothing to train on and no round.
+        best weights of this round. Where every episode so far is held out, nothing is trained: no round.
         """
         pools = self._pools(replay)
         if not pools:
@@ -95,9 +94,7 @@ class ModelTrainer:
         self.rounds += 1
         metrics = self.evaluate(holdout)
         metrics |= {f"train_{name}_loss": float(total) / updates for name, total in sums.items()}
-        metrics["updates"] = float(updates)
-        metrics["diverged"] = float(len(diverged))
-        return metrics
+        return metrics | {"updates": float(updates), "diverged": float(len(diverged))}
 
     def _measure_changes(self, replay: Replay) -> None:
         """Set the unit of change, once: a unit that moved with the data would move the held-out scores."""
