@@ -1,4 +1,4 @@
-"""The table and the curves of report cards, from made-up ones."""
+"""The tables and the curves of report cards, from made-up ones."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,9 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return cards
 
 
-def write_card(results: Path, name: str, env_id: str, changed: float, f1: float) -> None:
+def write_card(
+    results: Path, name: str, env_id: str, *, changed: float = 0.5, f1: float = 0.5, arch: str = "clock"
+) -> None:
     errors = {"changed_error_ratio": changed, "frame_error_ratio": changed}
     ensemble: dict[str, Any] = {
         "errors": {"1": errors, "5": errors},
@@ -29,7 +31,7 @@ def write_card(results: Path, name: str, env_id: str, changed: float, f1: float)
     curve = [{"cpu_seconds": 60.0 * k, "changed_error_ratio": 1 / k, "reward_f1": 0.1 * k} for k in (1, 2, 3)]
     card = {
         "env_id": env_id,
-        "model": {"arch": "clock", "run_seed": 4, "members": 5, "gradient_steps": 3000},
+        "model": {"arch": arch, "run_seed": 4, "members": 5, "gradient_steps": 3000},
         "card": {"ensemble": ensemble, "disagreement": {"frame": 0.35}},
         "training": {"cpu_minutes": 3.2, "curve": curve},
     }
@@ -40,25 +42,34 @@ def test_what_misses_its_goal_is_bold_and_only_where_the_goal_counts(
     cards: ModuleType, tmp_path: Path
 ) -> None:
     write_card(tmp_path, "b", "SpaceInvadersNoFrameskip-v4", changed=0.75, f1=0.6996)
+    write_card(tmp_path, "c", "SpaceInvadersNoFrameskip-v4", arch="nature")
     write_card(tmp_path, "a", "PongNoFrameskip-v4", changed=1.0, f1=0.2)
-    header, rows = cards.table(tmp_path)
-    assert header == "| figure | goal | SpaceInvaders, `clock`, seed 4 | Pong, `clock`, seed 4 |"
-    assert rows[0] == "| changed pixels, 1 step | at most 0.7 | **0.750** | 1.000 |"
-    assert rows[1] == "| changed pixels, 5 steps | below 1 | 0.750 | **1.000** |"
+    tables = cards.tables(tmp_path)
+    header, rows = tables["cards"]
+    assert header == "| figure | goal | `clock`, seed 4 | `nature`, seed 4 |"
+    assert rows[0] == "| changed pixels, 1 step | at most 0.7 | **0.750** | 0.500 |"
+    assert rows[1] == "| changed pixels, 5 steps | below 1 | 0.750 | 0.500 |"
     assert rows[2] == "| changed pixels, 10 steps |  | - | - |"
-    assert "| reward F1 | at least 0.7 | **0.700** | 0.200 |" in rows, "rounding makes no goal"
-    assert "| reward recall |  | - | - |" in rows
-    assert "| disagreement against error | at least 0.4 | **0.350** | 0.350 |" in rows
+    assert "| reward F1 | at least 0.7 | **0.700** | **0.500** |" in rows, "rounding makes no goal"
     assert rows[-2:] == ["| updates |  | 3,000 | 3,000 |", "| CPU minutes |  | 3 | 3 |"]
+    header, rows = tables["cards_elsewhere"]
+    assert header == "| figure | goal | Pong, `clock`, seed 4 |"
+    assert rows[0] == "| changed pixels, 1 step |  | 1.000 |"
+    assert rows[1] == "| changed pixels, 5 steps | below 1 | **1.000** |"
+    assert "| reward F1 |  | 0.200 |" in rows
+    assert "| disagreement against error |  | 0.350 |" in rows
 
 
-def test_each_fit_has_a_curve_in_each_picture(cards: ModuleType, tmp_path: Path) -> None:
+def test_each_fit_has_a_curve_in_each_picture_and_each_kind_a_colour(
+    cards: ModuleType, tmp_path: Path
+) -> None:
     for name in "ab":
-        write_card(tmp_path, name, "PongNoFrameskip-v4", changed=0.5, f1=0.5)
+        write_card(tmp_path, name, "SpaceInvadersNoFrameskip-v4")
+    write_card(tmp_path, "c", "SpaceInvadersNoFrameskip-v4", arch="nature")
     pictures = cards.curves(tmp_path)
     assert set(pictures) == {"card-changed", "card-reward"}
     for svg in pictures.values():
-        assert svg.count('class="end') == 2
+        assert [svg.count(f'class="end t{paint}"') for paint in (1, 2, 3)] == [2, 1, 0]
         assert "CPU minutes" in svg
 
 

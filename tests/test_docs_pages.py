@@ -47,7 +47,7 @@ def test_the_check_names_a_page_that_is_out_of_date(
     monkeypatch.setattr(tool, "DOCS", tmp_path / "docs")
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs/images").mkdir()
-    names = ("quickstart", "engines", "ablation", "cards", "baselines")
+    names = ("quickstart", "engines", "ablation", "cards", "cards_elsewhere", "baselines")
     tables = "".join(f"<!-- table: {name} -->\n<!-- end -->\n" for name in names)
     (tmp_path / "docs/results.md").write_text(tables)
     (tmp_path / "docs/algorithms").mkdir()

@@ -1,4 +1,4 @@
-"""Report cards of world models: table and curves of docs/results.md, from the files under `results/cards`."""
+"""World models' report cards: the tables and curves of docs/results.md, from files under `results/cards`."""
 
 import json
 import operator
@@ -12,6 +12,7 @@ from mbpo_fast.training.reports.lines import Chart, Series
 
 Card = Mapping[str, Any]
 REFERENCE = "SpaceInvaders"
+"""The game that has the first table, and in it every architecture, for itself."""
 CURVES = {
     "card-changed": ("error on changed pixels", "share of a copied frame's", "changed_error_ratio"),
     "card-reward": ("rewards found", "F1 on held-out steps", "reward_f1"),
@@ -79,7 +80,10 @@ FIGURES = (
         "disagreement against error", Goal("at least 0.4", operator.ge, 0.4), _of("disagreement", "frame")
     ),
 )
-
+EVERY_GAMES_FIGURES = tuple(
+    row if row.goal and row.goal.always else row._replace(goal=None) for row in FIGURES
+)
+"""Without the goals of the reference task."""
 
 COSTS: Mapping[str, Callable[[Card], float]] = {
     "members": lambda card: card["model"]["members"],
@@ -88,12 +92,19 @@ COSTS: Mapping[str, Callable[[Card], float]] = {
 }
 
 
-def table(results: Path) -> tuple[str, list[str]]:
-    """The header of the table and its rows: a row for each figure, a column for each card."""
+def tables(results: Path) -> dict[str, tuple[str, list[str]]]:
+    """Tables by name, a header and rows each: a row for each figure, a column for each card."""
     cards = _cards(results)
+    return {
+        "cards": _table([card for card in cards if _is_reference(card)], FIGURES),
+        "cards_elsewhere": _table([card for card in cards if not _is_reference(card)], EVERY_GAMES_FIGURES),
+    }
+
+
+def _table(cards: list[Card], figures: Iterable[Figure]) -> tuple[str, list[str]]:
     rows = [
         [row.name, row.goal.text if row.goal else "", *(_cell(row, card) for card in cards)]
-        for row in FIGURES
+        for row in figures
     ]
     rows += [[name, "", *(f"{of(card):,.0f}" for card in cards)] for name, of in COSTS.items()]
     return _line(["figure", "goal", *map(_title, cards)]), [_line(cells) for cells in rows]
@@ -106,20 +117,28 @@ def _line(cells: Iterable[str]) -> str:
 def _cards(results: Path) -> list[Card]:
     """The cards of the folder, those of the reference task first."""
     cards = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))]
-    return sorted(cards, key=lambda card: not card["env_id"].startswith(REFERENCE))
+    return sorted(cards, key=lambda card: not _is_reference(card))
+
+
+def _is_reference(card: Card) -> bool:
+    return str(card["env_id"]).startswith(REFERENCE)
+
+
+def _kind(card: Card) -> str:
+    """The architecture, and the game where it is not the reference task."""
+    game = "" if _is_reference(card) else f"{card['env_id'].partition('NoFrameskip')[0]}, "
+    return f"{game}`{card['model']['arch']}`"
 
 
 def _title(card: Card) -> str:
-    game = card["env_id"].partition("NoFrameskip")[0]
-    return f"{game}, `{card['model']['arch']}`, seed {card['model']['run_seed']}"
+    return f"{_kind(card)}, seed {card['model']['run_seed']}"
 
 
 def _cell(row: Figure, card: Card) -> str:
     value = row.of(card["card"])
     if value is None:
         return "-"
-    counts = row.goal and (row.goal.always or card["env_id"].startswith(REFERENCE))
-    missed = row.goal and counts and not row.goal.holds(value, row.goal.limit)
+    missed = row.goal and not row.goal.holds(value, row.goal.limit)
     # Three digits: a figure just beside its goal must not be rounded onto it.
     return f"**{value:.3f}**" if missed else f"{value:.3f}"
 
@@ -131,10 +150,12 @@ def curves(results: Path) -> dict[str, str]:
 
 
 def _curve(cards: list[Card], title: str, unit: str, key: str) -> str:
+    kinds = list(dict.fromkeys(map(_kind, cards)))
     series = []
-    for paint, card in enumerate(cards, 1):
+    for card in cards:
         points = [(line["cpu_seconds"] / 60, line[key]) for line in card["training"]["curve"] if key in line]
         name = _title(card).replace("`", "")
-        series.append(Series(name, points, end=name, paint=paint))
+        # One colour for all seeds of a kind.
+        series.append(Series(name, points, end=name, paint=kinds.index(_kind(card)) + 1))
     chart = Chart(title, unit, series, level=("goal", GOAL), x_name="CPU minutes", legend=False)
     return standalone_svg(chart)

@@ -187,7 +187,8 @@ def results_page(text: str) -> str:
     text = _with_table(text, "quickstart", quickstart, quickstart_rows())
     text = _with_table(text, "engines", engines, engine_rows())
     text = _with_table(text, "ablation", ablation.HEADER, ablation.rows(RESULTS / "ablation"))
-    text = _with_table(text, "cards", *cards.table(RESULTS / "cards"))
+    for name, (header, rows) in cards.tables(RESULTS / "cards").items():
+        text = _with_table(text, name, header, rows)
     return _with_table(text, "baselines", baselines, baseline_rows())
 
 
