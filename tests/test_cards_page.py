@@ -69,7 +69,8 @@ def test_each_fit_has_a_curve_in_each_picture_and_each_kind_a_colour(
     pictures = cards.curves(tmp_path)
     assert set(pictures) == {"card-changed", "card-reward"}
     for svg in pictures.values():
-        assert [svg.count(f'class="end t{paint}"') for paint in (1, 2, 3)] == [2, 1, 0]
+        assert [svg.count(f'<polyline class="c{paint}"') for paint in (1, 2, 3)] == [2, 1, 0]
+        assert [svg.count(f'class="end t{paint}"') for paint in (1, 2)] == [1, 1]
         assert "CPU minutes" in svg
 
 

@@ -151,11 +151,14 @@ def curves(results: Path) -> dict[str, str]:
 
 def _curve(cards: list[Card], title: str, unit: str, key: str) -> str:
     kinds = list(dict.fromkeys(map(_kind, cards)))
+    longest = {_kind(card): card for card in sorted(cards, key=COSTS["CPU minutes"])}
     series = []
     for card in cards:
         points = [(line["cpu_seconds"] / 60, line[key]) for line in card["training"]["curve"] if key in line]
+        kind = _kind(card)
+        # A colour and one name for all seeds of a kind.
+        end = kind.replace("`", "") if card is longest[kind] else ""
         name = _title(card).replace("`", "")
-        # One colour for all seeds of a kind.
-        series.append(Series(name, points, end=name, paint=kinds.index(_kind(card)) + 1))
+        series.append(Series(name, points, end=end, paint=kinds.index(kind) + 1))
     chart = Chart(title, unit, series, level=("goal", GOAL), x_name="CPU minutes", legend=False)
     return standalone_svg(chart)
