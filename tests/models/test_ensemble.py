@@ -179,6 +179,8 @@ def test_members_learn_apart() -> None:
     """Member 0's weights after an update depend on member 0's rows alone."""
     buffer = replay()
     first, second = model(ensemble_size=2, num_elites=1), model(ensemble_size=2, num_elites=1)
+    starts = zip(*(member.parameters() for member in first.members), strict=True)
+    assert not all(torch.equal(a, b) for a, b in starts), "members start different"
     trainer = ModelTrainer(first, seed=0)
     rows = trainer._batch(buffer, trainer._pools(buffer)[:2])
     other = [column.clone() for column in rows]
@@ -191,5 +193,3 @@ def test_members_learn_apart() -> None:
         for x, y in zip(first.members, second.members, strict=True)
     ]
     assert equal == [True, False]
-    starts = zip(*(member.parameters() for member in first.members), strict=True)
-    assert not all(torch.equal(a, b) for a, b in starts), "members start different"

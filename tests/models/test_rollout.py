@@ -153,6 +153,19 @@ def test_with_uncertainty_on_the_drawn_member_still_makes_the_step() -> None:
     assert np.allclose(stored["reward"][:, 0], member / 4)
 
 
+def test_with_uncertainty_on_the_drawn_member_alone_ends_its_branch() -> None:
+    class Ending(Elites):
+        def predict_elites(self, context: Any, action: Any) -> Any:
+            frames, probs, ends = super().predict_elites(context, action)
+            ends[self.elites.index(3)] = 0.95
+            return frames, probs, ends
+
+    stored, _, _ = run_elites(Ending([1, 3]), 8, 2, uncertainty=UncertaintyConfig(measure=True))
+    first = stored["member"][:, 0]
+    assert set(first) == {1, 3}
+    assert np.array_equal(stored["length"], np.where(first == 3, 1, 2))
+
+
 def test_the_most_doubtful_rows_are_masked_and_their_branches_stop() -> None:
     mask = UncertaintyConfig(mask_share=0.25)
     stored, buffer, engine = run_elites(Elites([1, 3]), rows=8, uncertainty=mask)

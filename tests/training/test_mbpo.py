@@ -91,6 +91,27 @@ def test_a_copy_of_the_last_frame_feeds_nothing() -> None:
     assert done.imagination.gate_opened_at is None
 
 
+def test_the_gate_asks_for_what_the_settings_say() -> None:
+    assert GOOD["changed_error_ratio"] > 0.4
+    strict = Scripted([GOOD] * 5, model__gate__max_changed_error="0.4").run()
+    assert strict.rollouts == []
+    assert "expected at most 0.4" in strict.loop.gate_verdict
+
+
+def test_batches_ask_for_imagined_rows_while_the_gate_is_open_alone() -> None:
+    scripted = Scripted([COPY, GOOD, GOOD, COPY, COPY])
+    sampler, asked = scripted.loop.parts.sampler, set()
+    sample = sampler.sample
+
+    def noted(n_step: int, *, use_model: bool, **settings: Any) -> Any:
+        asked.add((len(scripted.fits), use_model))
+        return sample(n_step, use_model=use_model, **settings)
+
+    sampler.sample = noted  # type: ignore[method-assign]
+    scripted.run()
+    assert asked == {(1, False), (2, True), (3, True), (4, False), (5, False)}
+
+
 def test_the_gate_opens_and_closes_between_fits() -> None:
     done = Scripted([COPY, GOOD, COPY, COPY, COPY]).run()
     opened, closed = done.fits[1:3]
