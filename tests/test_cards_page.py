@@ -32,7 +32,11 @@ def write_card(
     card = {
         "env_id": env_id,
         "model": {"arch": arch, "run_seed": 4, "members": 5, "gradient_steps": 3000},
-        "card": {"ensemble": ensemble, "disagreement": {"frame": 0.35}},
+        "card": {
+            "ensemble": ensemble,
+            "members": [{"reward": {"f1": said}} for said in (0.25, 0.125, None, 0.375)],
+            "disagreement": {"frame": 0.35},
+        },
         "training": {"cpu_minutes": 3.2, "curve": curve},
     }
     (results / f"{name}.json").write_text(json.dumps(card))
@@ -50,14 +54,17 @@ def test_what_misses_its_goal_is_bold_and_only_where_the_goal_counts(
     assert rows[0] == "| changed pixels, 1 step | at most 0.7 | **0.750** | 0.500 |"
     assert rows[1] == "| changed pixels, 5 steps | below 1 | 0.750 | 0.500 |"
     assert rows[2] == "| changed pixels, 10 steps |  | - | - |"
-    assert "| reward F1 | at least 0.7 | **0.700** | **0.500** |" in rows, "rounding makes no goal"
+    assert "| reward F1 | at least 0.7 | **0.700** (0.125 to 0.375) | **0.500** (0.125 to 0.375) |" in rows, (
+        "rounding makes no goal"
+    )
     assert rows[-2:] == ["| updates |  | 3,000 | 3,000 |", "| CPU minutes |  | 3 | 3 |"]
     header, rows = tables["cards_elsewhere"]
     assert header == "| figure | goal | Pong, `clock`, seed 4 |"
     assert rows[0] == "| changed pixels, 1 step |  | 1.000 |"
     assert rows[1] == "| changed pixels, 5 steps | below 1 | **1.000** |"
-    assert "| reward F1 |  | 0.200 |" in rows
-    assert "| disagreement against error |  | 0.350 |" in rows
+    assert "| reward F1 |  | 0.200 (0.125 to 0.375) |" in rows
+    assert "| disagreement against error, whole frame |  | 0.350 |" in rows
+    assert "| reward F1 of what rollouts decide |  | - |" in rows
 
 
 def test_each_fit_has_a_curve_in_each_picture_and_each_kind_a_colour(

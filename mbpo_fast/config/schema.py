@@ -49,6 +49,10 @@ class ReplayConfig(Settings):
     )
 
 
+MAX_BRANCH = 64
+"""Imagined steps of a branch at most."""
+
+
 class TrainingConfig(Settings):
     """The loop: how long, from how much real data, with how much imagined."""
 
@@ -67,36 +71,44 @@ class TrainingConfig(Settings):
         description="ppo acts on one half of the environments while the other steps; wants env.workers",
     )
     real_ratio: float = Field(
-        0.05, gt=0, le=1, description="share of real rows in every batch; 1: no model at all"
+        0.05,
+        gt=0,
+        le=1,
+        description="share of real rows in every batch, rounded down, at least one row; 1: no model at all",
     )
-    model_rollout_length: int = Field(1, ge=1, le=64, description="imagined steps of a branch")
+    model_rollout_length: int = Field(1, ge=1, le=MAX_BRANCH, description="imagined steps of a branch")
     rollout_schedule: tuple[int, int, int, int] | None = Field(
         None,
-        description="[first epoch, last epoch, first length, last length], linear; overrides the above",
+        description="[first epoch, last epoch, first length, last length], linear over epochs since "
+        "learning_starts; overrides the above",
     )
     model_rollout_batch_size: int = Field(
         4096, ge=1, description="branches started after every model fit (not ppo)"
     )
     model_retain_epochs: int = Field(
-        1, ge=1, description="epochs of rollouts for which a branch stays in the model buffer"
+        1, ge=1, description="epochs of rollouts for which a branch stays in the model buffer (not ppo)"
     )
-    epoch_length: int = Field(1000, ge=1, description="agent steps of an epoch, the unit of the two above")
+    epoch_length: int = Field(
+        1000,
+        ge=1,
+        description="agent steps of an epoch, the unit of rollout_schedule and model_retain_epochs",
+    )
     model_n_step: int | None = Field(
         None,
         ge=1,
         le=64,
-        description="imagined steps of reward before the value estimate; null: agent.n_step",
+        description="imagined steps of reward before the value estimate; null: agent.n_step (not ppo)",
     )
-    rollout_epsilon: float = Field(0.05, ge=0, le=1, description="exploration inside rollouts")
+    rollout_epsilon: float = Field(0.05, ge=0, le=1, description="exploration inside rollouts (not ppo)")
 
     @model_validator(mode="after")
     def _schedule_rises(self) -> "TrainingConfig":
         if self.rollout_schedule is None:
             return self
         first, last, short, long = self.rollout_schedule
-        if not (0 <= first <= last and 1 <= short <= long):
+        if not (0 <= first <= last and 1 <= short <= long <= MAX_BRANCH):
             raise ValueError(
-                "rollout_schedule expects 0 <= first <= last and 1 <= short <= long, "
+                f"rollout_schedule expects 0 <= first <= last and 1 <= short <= long <= {MAX_BRANCH}, "
                 f"got {self.rollout_schedule}"
             )
         return self
@@ -211,6 +223,14 @@ class Config(Settings):
         if self.replay.device == "cuda" and learns_from_host:
             raise ValueError(
                 "replay.device: ppo and model.kind oracle read frames on the cpu; use cpu or auto"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _torch_plays_the_oracle(self) -> "Config":
+        if self.model.kind == "oracle" and self.rollout.backend not in ("auto", "torch"):
+            raise ValueError(
+                f"model.kind oracle expects rollout.backend auto or torch, got {self.rollout.backend}"
             )
         return self
 

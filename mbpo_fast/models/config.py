@@ -22,7 +22,7 @@ class ModelConfig(Settings):
     num_elites: int = Field(3, ge=1, description="members that roll out, best held-out score first")
     context: int = Field(36, ge=4, le=64, description="newest frames that the model sees")
     detail_frames: int = Field(
-        12, ge=4, description="of these, the newest that the clock network sees pixel by pixel"
+        12, ge=4, description="of these, the newest that the clock network sees pixel by pixel, all at most"
     )
     width: int = Field(32, ge=4, multiple_of=4, description="channels of the clock and the grid network")
     depth: int = Field(2, ge=1, description="residual blocks of the clock and the grid network")
@@ -90,6 +90,10 @@ class ModelConfig(Settings):
         if self.kind == "oracle" and (self.propagation == "mean" or self.uncertainty.enabled):
             raise ValueError(
                 "kind oracle expects propagation member, uncertainty.measure false, mask_share 0, bonus 0"
+            )
+        if self.num_elites == 1 and (self.uncertainty.mask_share or self.uncertainty.bonus):
+            raise ValueError(
+                "uncertainty.mask_share and bonus expect elites that can disagree, got num_elites 1"
             )
         if self.num_elites > self.ensemble_size:
             raise ValueError(f"num_elites {self.num_elites} exceeds ensemble_size {self.ensemble_size}")

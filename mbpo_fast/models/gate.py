@@ -12,7 +12,7 @@ class GateConfig(Settings):
     """What a world model must reach on held-out episodes before its rows are learned from."""
 
     mode: Literal["auto", "off"] = Field(
-        "auto", description="off: synthetic rows from the first round, as in the paper"
+        "auto", description="off: synthetic rows from the first round, as in the paper and with the oracle"
     )
     max_changed_error: float = Field(
         0.95, gt=0, description="error on changed pixels at most this share of copy-last-frame's"

@@ -154,8 +154,8 @@ class OracleRounds:
         self.oracle = oracle
         self.rounds = 0
 
-    def fit(self, replay: Replay) -> dict[str, float]:
-        """One round; `oracle_exact` is the share of stored steps that the oracle reproduces."""
+    def fit(self, replay: Replay, _on_check: object = None) -> dict[str, float]:
+        """One round, without checks; `oracle_exact`: the share of stored steps that the oracle reproduces."""
         self.rounds += 1
         return {"oracle_exact": self.oracle.exactness(replay)}
 

@@ -1,6 +1,6 @@
 """Fits the world model to the replay buffer: held-out episodes, fixed bootstraps, early stop, elites."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -47,6 +47,10 @@ class Replay(Protocol):
         """Rewards and ends of these ids."""
 
 
+OnCheck = Callable[[int, int], None]
+"""Hears the updates made in a round, and those that it may make, after every held-out check."""
+
+
 class ModelTrainer:
     """Trains a `WorldModel` on real transitions and judges it on episodes that it never trains on."""
 
@@ -60,7 +64,7 @@ class ModelTrainer:
         self._drawn: TransitionRows | None = None
         self._moved: Tensor | None = None
 
-    def fit(self, replay: Replay) -> dict[str, float]:
+    def fit(self, replay: Replay, on_check: OnCheck | None = None) -> dict[str, float]:
         """One round: train until the budget or the patience ends, keep each member's best weights, rank.
 
         Returns the metrics of `evaluate`, the mean training losses, the number of updates made, and how many
@@ -86,6 +90,8 @@ class ModelTrainer:
                 updates += 1
             scores = self._member_scores(holdout)
             stop.check(scores)
+            if on_check:
+                on_check(updates, budget)
         self.model.elites = rank_elites(stop.restore_best(), self.config.num_elites)
         diverged = [] if scores is None else np.flatnonzero(~np.isfinite(scores)).tolist()
         for member in diverged:

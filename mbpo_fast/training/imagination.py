@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mbpo_fast.agents import Agent
+from mbpo_fast.agents import Agent, PPOConfig
 from mbpo_fast.config import Config
 from mbpo_fast.data import ReplayBuffer
 from mbpo_fast.errors import UsageError
 from mbpo_fast.models.oracle import Oracle
+from mbpo_fast.models.trainer import OnCheck
 from mbpo_fast.ops import Stream, random_integers
 from mbpo_fast.training.build import ModelParts
 from mbpo_fast.training.collect import Collector
@@ -50,10 +51,10 @@ class Imagination:
         """Whether the model is good enough to learn from what it imagines; before its first fit it is not."""
         return self.world.gate.open and self.world.trainer.rounds > 0
 
-    def fit(self) -> None:
+    def fit(self, on_check: OnCheck | None) -> None:
         """Fit the model to the real steps and judge it on those that it never learned from."""
         with self.timer("model"):
-            metrics = self.world.trainer.fit(self.replay)
+            metrics = self.world.trainer.fit(self.replay, on_check)
         self.world.gate.judge(metrics)
         if not self.gate_open:
             # When it opens again, what an older model imagined is not mixed with what a better one does.
@@ -63,8 +64,9 @@ class Imagination:
     def horizon(self) -> int:
         """Steps of a branch now."""
         training = self.config.training
+        random_phase = 0 if isinstance(self.config.agent, PPOConfig) else training.learning_starts
         return rollout_length(
-            self.collector.env_steps,
+            self.collector.env_steps - random_phase,
             training.model_rollout_length,
             training.rollout_schedule,
             training.epoch_length,

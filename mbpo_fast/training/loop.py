@@ -11,6 +11,7 @@ from torch import Tensor
 from mbpo_fast.agents import Agent
 from mbpo_fast.config import Config
 from mbpo_fast.errors import UsageError
+from mbpo_fast.models.trainer import OnCheck
 from mbpo_fast.training.collect import Collector
 from mbpo_fast.training.schedules import Every
 from mbpo_fast.training.timer import PhaseTimer
@@ -28,6 +29,7 @@ class Loop(ABC):
         self.timer = timer
         self.losses: dict[str, Tensor] = {}
         self.updates_since_log = 0
+        self.on_check: OnCheck | None = None
 
     def train(
         self,
@@ -36,10 +38,15 @@ class Loop(ABC):
         on_save: Callable[[int], None],
         on_evaluate: Callable[[], Metrics],
         on_video: Callable[[], None] = lambda: None,
+        on_check: OnCheck | None = None,
         interrupted: Callable[[], bool],
     ) -> str:
-        """Run until the budget, the target score or an interruption; returns which it was."""
+        """Run until the budget, the target score or an interruption; returns which it was.
+
+        `on_check` hears how far a fit of the world model is: its first one may take minutes.
+        """
         config, collector, timer = self.config, self.collector, self.timer
+        self.on_check = on_check
         log_due, video_due = Every(config.log.every), Every(config.video.every)
         evaluate_due, save_due = Every(config.evaluation.every), Every(config.checkpoint.every)
         while not (verdict := self.finished() or ("interrupted" if interrupted() else "")):

@@ -77,7 +77,7 @@ class Trainer(Loop):
         """Fit the model, judge it, and if it passes roll out branches from real states."""
         training = self.config.training
         self.refuse_divergence()
-        imagination.fit()
+        imagination.fit(self.on_check)
         if imagination.gate_open:
             imagination.roll_out(
                 training.model_rollout_batch_size,

@@ -171,7 +171,7 @@ class OnPolicyTrainer(Loop):
         """Fit the model where it is due; while its gate is open, branches of the policy as it is now."""
         self.refuse_divergence()
         if Every(self.config.model.train_freq)(self.rollout_began, self.collector.env_steps):
-            imagination.fit()
+            imagination.fit(self.on_check)
         if not imagination.gate_open:
             return []
         buffer = imagination.world.buffer

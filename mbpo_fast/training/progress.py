@@ -76,6 +76,16 @@ class Progress:
             self._last_line = now
             self._print(f"{step:>9,} / {self.total:,}  {line}")
 
+    def fitting(self, updates: int, budget: int) -> None:
+        """Show how far a fit of the world model is."""
+        now = time.monotonic()
+        line = f"world model: {updates:,} of {budget:,} updates"
+        if self._bar is not None:
+            self._bar.update(self._task, line=line)
+        elif now - self._last_line >= LINE_SECONDS:
+            self._last_line = now
+            self._print(f"{'':>9}   {line}")
+
     def _line(self, step: int, metrics: Mapping[str, float], gate: str) -> str:
         parts = ["no game over yet" if self._score is None else f"score {self._score:.1f}"]
         speed = self._speed()

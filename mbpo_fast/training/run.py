@@ -116,6 +116,7 @@ class _Run:
                 on_save=self._save,
                 on_evaluate=self._evaluate_now,
                 on_video=lambda: self.outputs.training_video(self.loop.collector.env_steps),
+                on_check=progress.fitting,
                 interrupted=lambda: self.signals.noted is not None,
             )
         try:

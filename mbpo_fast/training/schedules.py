@@ -33,16 +33,17 @@ class Ratio:
         return int(max(0, step - self.start) * self.per_step)
 
 
-def rollout_length(env_steps: int, length: int, schedule: Sequence[int] | None, epoch_length: int) -> int:
+def rollout_length(steps: int, length: int, schedule: Sequence[int] | None, epoch_length: int) -> int:
     """Imagined steps of a branch now: `length`, or the linear schedule of Janner et al. 2019, appendix C.
 
-    `schedule` is [first epoch, last epoch, first length, last length]; between the epochs the length rises
-    linearly and is cut to an integer, as in the authors' code.
+    `steps`: agent steps after those of random actions. `schedule` is [first epoch, last epoch, first length,
+    last length]; as in the authors' code epochs are whole, the length rises linearly between them and is cut
+    to an integer.
     """
     if schedule is None:
         return length
     first, last, short, long = schedule
-    epoch = env_steps / epoch_length
+    epoch = max(0, steps) // epoch_length
     if epoch <= first:
         return short
     if epoch >= last:

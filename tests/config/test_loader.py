@@ -96,6 +96,33 @@ def test_values_of_every_kind() -> None:
         ),
         ("model: {num_elites: 9}", "x.yaml: model: num_elites 9 exceeds ensemble_size 5"),
         ('env: {id: "\\ud800"}', "x.yaml: expected UTF-8 text"),
+        *(
+            (
+                f"model: {{kind: oracle, {key}}}",
+                "x.yaml: model: kind oracle expects propagation member, uncertainty.measure false, "
+                "mask_share 0, bonus 0",
+            )
+            for key in (
+                "propagation: mean",
+                "uncertainty: {measure: true}",
+                "uncertainty: {mask_share: 0.1}",
+                "uncertainty: {bonus: 1}",
+            )
+        ),
+        (
+            "{model: {kind: oracle}, rollout: {backend: cpu}}",
+            "x.yaml: model.kind oracle expects rollout.backend auto or torch, got cpu",
+        ),
+        (
+            "model: {num_elites: 1, uncertainty: {mask_share: 0.5}}",
+            "x.yaml: model: uncertainty.mask_share and bonus expect elites that can disagree, "
+            "got num_elites 1",
+        ),
+        (
+            "training: {rollout_schedule: [0, 1, 1, 65]}",
+            "x.yaml: training: rollout_schedule expects 0 <= first <= last and 1 <= short <= long <= 64, "
+            "got (0, 1, 1, 65)",
+        ),
     ],
 )
 def test_wrong_values_in_a_file(file: Path, content: str, expected: str) -> None:

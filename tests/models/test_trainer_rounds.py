@@ -78,3 +78,20 @@ def test_changes_are_learned_in_the_models_unit() -> None:
             assert float(loss) == float(frame_loss(member(context, action), context[:, -1], following, scale))
             losses.append(float(loss))
     assert losses[0] > losses[1]
+
+
+def test_thresholds_are_set_anew_in_every_round() -> None:
+    net, buffer = model(), replay()
+    trainer = ModelTrainer(net, seed=0)
+    for _ in range(2):
+        net.reward_threshold = net.end_threshold = -1.0
+        trainer.fit(buffer)
+        assert min(net.reward_threshold, net.end_threshold) > 0.0
+
+
+def test_every_check_is_heard() -> None:
+    heard: list[tuple[int, int]] = []
+    trainer, buffer = ModelTrainer(model(first_updates=5, updates=2, check_every=2), seed=0), replay()
+    for _ in range(2):
+        trainer.fit(buffer, lambda updates, budget: heard.append((updates, budget)))
+    assert heard == [(2, 5), (4, 5), (5, 5), (2, 2)]

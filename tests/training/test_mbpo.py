@@ -47,7 +47,7 @@ class Scripted:
         self.imagination.roll_out = self._note_rollout  # type: ignore[method-assign]
         self.loop.collector.start(0)
 
-    def _fit(self, _replay: Any) -> dict[str, float]:
+    def _fit(self, _replay: Any, _on_check: Any) -> dict[str, float]:
         self.fits.append(self.loop.collector.env_steps)
         self.imagination.world.trainer.rounds += 1
         return dict(next(self._verdicts))
@@ -89,6 +89,33 @@ def test_a_copy_of_the_last_frame_feeds_nothing() -> None:
     assert set(done.synthetic.values()) == {0}
     assert done.loop.parts.sampler.real_rows > 0
     assert done.imagination.gate_opened_at is None
+
+
+def test_a_model_that_never_learns_is_judged_a_copy_and_feeds_nothing() -> None:
+    """With a real fit: a fresh member says that nothing changes, and no update makes it more."""
+    lenient = {
+        "model.gate.min_reward_f1": "0",
+        "model.gate.max_false_ends": "1",
+        "model.gate.min_holdout": "16",
+    }
+    loop = Trainer(build(load_config(["debug"], TINY | lenient)), PhaseTimer())
+    imagination = loop.imagination
+    assert imagination is not None
+    nothing = {name: torch.zeros(()) for name in ("frame", "reward", "end")}
+    imagination.world.model.update = lambda *_: nothing  # type: ignore[method-assign]
+    loop.collector.start(0)
+    loop.train(
+        on_log=lambda step, metrics: None,
+        on_save=lambda step: None,
+        on_evaluate=dict,
+        interrupted=lambda: False,
+    )
+    loop.collector.env.close()
+    judged = imagination.metrics
+    assert imagination.world.trainer.rounds > 0
+    assert judged["holdout_rows"] >= 16
+    assert (judged["changed_error_ratio"], judged["frame_error_ratio"]) == (1.0, 1.0)
+    assert loop.parts.sampler.synthetic_rows == 0 < loop.parts.sampler.real_rows
 
 
 def test_the_gate_asks_for_what_the_settings_say() -> None:
@@ -164,6 +191,20 @@ def test_a_rollout_in_parts_begins_in_the_same_states(monkeypatch: pytest.Monkey
     assert len(np.unique(frames[0], axis=0)) > 16
 
 
+def test_a_rollouts_doubts_are_means_over_its_branches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mbpo_fast.training.imagination.START_CHUNK", 5)
+    imagination = Scripted([COPY] * 5).run().imagination
+    engine = imagination.world.engine
+
+    def told(start: Any, *_: Any, **__: Any) -> int:
+        engine.metrics = {"disagreement": float(len(start))}
+        return 0
+
+    engine.run = told  # type: ignore[method-assign]
+    imagination.roll_out(16, draw=1, epsilon=0.0)
+    assert imagination.metrics["disagreement"] == pytest.approx((3 * 5 * 5 + 1 * 1) / 16)
+
+
 def test_branches_begin_in_other_states_with_every_draw() -> None:
     imagination = Scripted([COPY] * 5).run().imagination
     first, second = imagination._starts(32, 1), imagination._starts(32, 2)
@@ -175,10 +216,10 @@ def test_branches_begin_in_other_states_with_every_draw() -> None:
 def test_the_length_of_a_branch_follows_the_schedule() -> None:
     loop = Scripted([], training__rollout_schedule="[0, 2, 1, 3]", training__epoch_length="50")
     lengths = []
-    for step in (0, 50, 100, 400):
+    for step in (0, 60, 109, 110, 160, 400):
         loop.loop.collector.env_steps = step
         lengths.append(loop.imagination.horizon())
-    assert lengths == [1, 2, 3, 3]
+    assert lengths == [1, 1, 1, 2, 3, 3], "epochs begin when learning does"
 
 
 def test_batches_have_the_learners_horizon_and_discount() -> None:
@@ -251,7 +292,7 @@ def test_learning_cannot_start_before_a_whole_return() -> None:
 def test_before_the_first_round_nothing_is_imagined_even_without_a_gate() -> None:
     """Where every episode so far is held out, a fit makes no round, and the model is as it was drawn."""
     done = Scripted([GOOD] * 5, model__gate__mode="off")
-    done.imagination.world.trainer.fit = lambda _: {"holdout_rows": 0.0}  # type: ignore[method-assign]
+    done.imagination.world.trainer.fit = lambda *_: {"holdout_rows": 0.0}  # type: ignore[method-assign]
     done.run()
     assert done.rollouts == []
     assert done.loop.parts.sampler.synthetic_rows == 0

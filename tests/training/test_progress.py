@@ -49,6 +49,18 @@ def test_plain_lines(time: Clock) -> None:
     ]
 
 
+def test_a_long_fit_of_the_model_is_shown(time: Clock) -> None:
+    console = Console(file=io.StringIO())
+    with Progress(CONFIG, console=console) as progress:
+        for updates in (100, 200, 300, 400):
+            progress.fitting(updates, 1000)
+            time.now += 6
+    assert shown(console).splitlines()[1:] == [
+        "            world model: 100 of 1,000 updates",
+        "            world model: 300 of 1,000 updates",
+    ]
+
+
 def test_without_a_model_nothing_is_said_about_it(time: Clock) -> None:
     console = Console(file=io.StringIO())
     with Progress(CONFIG, console=console) as progress:

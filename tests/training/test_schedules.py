@@ -34,8 +34,11 @@ def test_rollout_length_follows_the_papers_schedule() -> None:
         epoch: rollout_length(epoch * 1000, 1, (20, 150, 1, 15), 1000) for epoch in (0, 20, 85, 149, 150, 400)
     }
     assert lengths == {0: 1, 20: 1, 85: 8, 149: 14, 150: 15, 400: 15}
+    # The 29th epoch asks for 1.97 steps, half an epoch later it would be 2.02: epochs are whole.
+    assert rollout_length(29_500, 1, (20, 150, 1, 15), 1000) == 1
+    assert rollout_length(-500, 1, (0, 1, 2, 3), 1000) == 2
     assert rollout_length(10**9, 3, None, 1000) == 3
     assert longest_rollout(3, None) == 3
     assert longest_rollout(3, (0, 1, 1, 7)) == 7
     assert rollout_length(500, 1, (2, 2, 1, 5), 1000) == 1
-    assert rollout_length(2500, 1, (2, 2, 1, 5), 1000) == 5
+    assert rollout_length(3000, 1, (2, 2, 1, 5), 1000) == 5
