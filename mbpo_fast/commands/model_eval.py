@@ -1,6 +1,7 @@
 """`mbpo-fast model-eval`."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -55,8 +56,9 @@ def model_eval(
     )  # fmt: skip
     # The video's name is asked for now: a missing package must not cost the games.
     file = None if video is None else video_file(video)
-    print(f"playing {steps:,} and {options.threshold_steps:,} steps, then judging", flush=True)
-    result = evaluate_model(run, options, starts=starts, video=file, refresh=refresh)
+    result = evaluate_model(
+        run, options, starts=starts, video=file, refresh=refresh, say=partial(print, flush=True)
+    )
     _print(result)
     if json is not None:
         write_json(json, result)

@@ -1,6 +1,6 @@
 """Fits the world model to the replay buffer: held-out episodes, fixed bootstraps, early stop, elites."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mbpo_fast.models.config import ModelConfig
+from mbpo_fast.models.early_stop import EarlyStop
 from mbpo_fast.models.ensemble import WorldModel
 from mbpo_fast.models.episodes import evenly
 from mbpo_fast.models.losses import typical_change
@@ -78,7 +79,7 @@ class ModelTrainer:
             self._measure_changes(replay)
         budget = self.config.first_updates if self.rounds == 0 else self.config.updates
         holdout = self._holdout(replay)
-        stop = _EarlyStop(self.model, self.config.patience)
+        stop = EarlyStop(self.model, self.config.patience)
         scores = self._member_scores(holdout)
         stop.check(scores)
         sums: dict[str, Tensor] = {}
@@ -251,53 +252,6 @@ class ModelTrainer:
 class _MemberPrediction:
     def __init__(self, frame: NDArray[np.uint8], reward_probs: Tensor, end_prob: NDArray[np.float32]) -> None:
         self.frame, self.reward_probs, self.end_prob = frame, reward_probs, end_prob
-
-
-class _EarlyStop:
-    """Each member's best weights, and patience on the held-out scores, counted as in MBPO's code.
-
-    A member gains when its score falls by more than 1 % below what it was at its last gain; after more than
-    `patience` checks in a row in which nobody gains, it is enough.
-    """
-
-    GAIN = 0.01
-
-    def __init__(self, model: WorldModel, patience: int) -> None:
-        self.members = model.members
-        self.patience = patience
-        self.at_gain = np.full(len(self.members), np.inf)
-        self.best = np.full(len(self.members), np.inf)
-        self.weights: list[dict[str, Tensor]] = [{} for _ in self.members]
-        self.without_gain = 0
-
-    @property
-    def exhausted(self) -> bool:
-        return self.without_gain > self.patience
-
-    def check(self, scores: NDArray[np.float64] | None) -> None:
-        """Keep the weights of every member that is better than it ever was in this round.
-
-        None, nothing is held out yet: the newest weights are the best. NaN, a member has diverged: never.
-        """
-        if scores is None:
-            self._keep(range(len(self.members)))
-            return
-        gained = scores < self.at_gain * (1.0 - self.GAIN)
-        self.at_gain = np.where(gained, scores, self.at_gain)
-        self.without_gain = 0 if gained.any() else self.without_gain + 1
-        better = scores < self.best
-        self.best = np.where(better, scores, self.best)
-        self._keep(m for m, weights in enumerate(self.weights) if better[m] or not weights)
-
-    def _keep(self, members: Iterable[int]) -> None:
-        for m in members:
-            self.weights[m] = {name: x.clone() for name, x in self.members[m].state_dict().items()}
-
-    def restore_best(self) -> NDArray[np.float64]:
-        """Put each member's best weights back; returns their scores f64 [E], infinite where there is none."""
-        for member, weights in zip(self.members, self.weights, strict=True):
-            member.load_state_dict(weights)
-        return self.best
 
 
 def rank_elites(scores: NDArray[np.float64], count: int) -> list[int]:

@@ -1,6 +1,7 @@
 """The report card of a run's world model: read from a checkpoint, judged on games that it has never seen."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -70,11 +71,18 @@ def load_model(path: Path) -> LoadedModel:
 
 
 def evaluate_model(
-    path: Path, options: GameOptions, *, starts: int, video: Path | None = None, refresh: int = 15
+    path: Path,
+    options: GameOptions,
+    *,
+    starts: int,
+    video: Path | None = None,
+    refresh: int = 15,
+    say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """The report card as plain data: what was judged, the protocol, `card` as `ReportCard.to_dict`, machine.
 
     `video`: write the longest judged episode there, imagined anew from its real frames every `refresh` steps.
+    `say` hears what comes next: all of it takes minutes.
     """
     begin = time.perf_counter()
     loaded = load_model(path)
@@ -84,8 +92,11 @@ def evaluate_model(
         name: loaded.config.seed + 3 * EVALUATION_SEED + 2 * options.seed + i
         for i, name in enumerate(("games", "threshold_games"))
     }
+    say(f"playing {options.steps:,} and {options.threshold_steps:,} steps")
     judged = _play(loaded, options, options.steps, seeds["games"])
     others = _play(loaded, options, options.threshold_steps, seeds["threshold_games"])
+    members = loaded.config.model.ensemble_size
+    say(f"judging {members} members on {sum(len(e.action) for e in judged.episodes):,} steps")
     card = report_card(
         loaded.model, judged.episodes, calibration=others.episodes, starts=starts, seed=options.seed
     )
@@ -99,6 +110,7 @@ def evaluate_model(
         "machine": machine_info(),
     }
     if video is not None:
+        say("imagining the video")
         longest = max(judged.episodes, key=lambda episode: len(episode.action))
         strip = filmstrip(loaded.model, longest, refresh=refresh)
         result["video"] = str(write_video(video, list(islice(strip, MAX_VIDEO_STEPS)), fps=VIDEO_FPS))

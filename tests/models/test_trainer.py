@@ -11,9 +11,10 @@ from moving_dot import LANES, SIDE, model, replay
 
 from mbpo_fast.data import ReplayBuffer
 from mbpo_fast.models import ModelTrainer
+from mbpo_fast.models.early_stop import EarlyStop
 from mbpo_fast.models.losses import TYPICAL_CHANGE
 from mbpo_fast.models.pools import NEAR_END, bootstrap_weights, draw_rows
-from mbpo_fast.models.trainer import _EarlyStop, _MemberPrediction, rank_elites
+from mbpo_fast.models.trainer import _MemberPrediction, rank_elites
 from mbpo_fast.ops import reference
 
 
@@ -161,7 +162,7 @@ def test_thresholds_are_those_of_the_best_f1_on_training_rows() -> None:
 
 def test_early_stop_counts_patience_and_keeps_each_members_best() -> None:
     net = model(ensemble_size=2, num_elites=1)
-    stop = _EarlyStop(net, patience=2)
+    stop = EarlyStop(net, patience=2)
 
     def set_weights(value: float) -> None:
         with torch.no_grad():
@@ -182,7 +183,7 @@ def test_early_stop_counts_patience_and_keeps_each_members_best() -> None:
 
 
 def test_small_gains_add_up_to_one_that_counts() -> None:
-    stop = _EarlyStop(model(ensemble_size=1, num_elites=1), patience=2)
+    stop = EarlyStop(model(ensemble_size=1, num_elites=1), patience=2)
     for score in 0.994 ** np.arange(20):
         stop.check(np.array([score]))
         assert not stop.exhausted
@@ -190,7 +191,7 @@ def test_small_gains_add_up_to_one_that_counts() -> None:
 
 def test_a_member_that_diverges_gets_its_last_good_weights_back_and_leaves_the_others_alone() -> None:
     net = model(ensemble_size=2, num_elites=1)
-    stop = _EarlyStop(net, patience=2)
+    stop = EarlyStop(net, patience=2)
     stop.check(np.array([2.0, 3.0]))
     good = copy.deepcopy(net.members[0].state_dict())
     with torch.no_grad():

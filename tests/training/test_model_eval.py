@@ -92,7 +92,9 @@ def test_the_figures_are_those_of_the_saved_model_on_the_games_it_names(run: Pat
     card = report_card(loaded.model, games[0].episodes, calibration=games[1].episodes, starts=20, seed=3)
     assert card.to_dict() == result["card"]
     assert len({*result["seeds"].values()} - {3}) == 3, "training, judging and thresholds on other seeds"
-    again = evaluate_model(run, options, starts=20)
+    heard: list[str] = []
+    again = evaluate_model(run, options, starts=20, say=heard.append)
+    assert heard == ["playing 60 and 30 steps", f"judging 2 members on {result['card']['rows']} steps"]
     assert again["card"] == result["card"]
     (checkpoint,) = (run / "checkpoints").glob("ckpt_*240")
     assert evaluate_model(checkpoint, options, starts=20)["card"] == result["card"]
