@@ -60,7 +60,7 @@ def test_what_misses_its_goal_is_bold_and_only_where_the_goal_counts(
     assert rows[-2:] == ["| updates |  | 3,000 | 3,000 |", "| CPU minutes |  | 3 | 3 |"]
     header, rows = tables["cards_elsewhere"]
     assert header == "| figure | goal | Pong, `clock`, seed 4 |"
-    assert rows[0] == "| changed pixels, 1 step |  | 1.000 |"
+    assert rows[0] == "| changed pixels, 1 step | below 1 | **1.000** |"
     assert rows[1] == "| changed pixels, 5 steps | below 1 | **1.000** |"
     assert "| reward F1 |  | 0.200 (0.125 to 0.375) |" in rows
     assert "| disagreement against error, whole frame |  | 0.350 |" in rows
