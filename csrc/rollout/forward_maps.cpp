@@ -6,8 +6,6 @@
 
 namespace mbpo_fast {
 
-namespace {}  // namespace
-
 void Forward::map_cells(std::size_t index, const RowBlock& block, std::int64_t i) {
   const Layer& layer = network_.layers()[index];
   const Register& to = network_.registers()[index];

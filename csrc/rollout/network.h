@@ -15,12 +15,12 @@
 //   kConvolution  weight [channels, kernel, kernel, c - option], stride, zero padding, bias: over the input's
 //                 channels from `option` on, a multiple of 16
 //   kLinear       weight [channels, h, w, c], bias: the whole map to a vector
-//   kNorm         group normalisation (Wu and He 2018), option = groups, eps kNormEpsilon; weight [c], bias
-//   [c] kActivation   what follows below, alone kConcat       the input's channels, then those of the
-//   register `other`, a map of the same cells kClamp        weight [2]: not below the first, not above the
-//   second kMaxPool      maximum over windows of kernel x kernel cells, stride, padding; outside counts for
-//   nothing kPool         over the cells of the map, by channel. option 0: mean, 1: maximum, 2: log of the
-//   mean of
+//   kNorm         group normalisation (Wu and He 2018) with kNormEpsilon, option = groups; weight, bias [c]
+//   kActivation   what follows below, alone
+//   kConcat       the input's channels, then those of the register `other`, a map of the same cells
+//   kClamp        weight [2]: not below the first, not above the second
+//   kMaxPool      maximum over windows of kernel x kernel cells, stride, padding; outside counts for nothing
+//   kPool         over the cells of the map, by channel. option 0: mean, 1: maximum, 2: log of the mean of
 //                 exp, 3: mean of the magnitudes. kernel: the map is cut into so many bands of lines, each
 //                 pooled alone, -> [bands * channels]
 //   kDepthToSpace channel c * k * k + i becomes pixel i of a k x k cell in channel c, k = kernel

@@ -215,6 +215,8 @@ class ModelBuffer:
         with the horizon. The old memory is freed at the end.
         """
         ring = self._new_ring(capacity, self.context, horizon)
+        if not self.size:
+            _begin_at(ring, self.total)
         kept = max(self.oldest, self.total - capacity)
         for start, segment in self._segments(kept):
             ring.import_branches(_with_horizon(segment, self.context, horizon), start)
@@ -255,7 +257,7 @@ class ModelBuffer:
         disk.check_same(op, state, self.state(), ("context", "seed"))
         ring = self._new_ring(state["capacity"], self.context, state["horizon"])
         if state["oldest"] == state["total"]:
-            ring.import_branches(ring.export_branches(0, 0), state["total"])
+            _begin_at(ring, state["total"])
         for start, segment in segments:
             ring.import_branches(segment, start)
         own = {"total": ring.total, "oldest": ring.total - ring.size}
@@ -275,6 +277,11 @@ class ModelBuffer:
         length = disk.rows_of((self.context + self.horizon) * frame_bytes)
         for start in range(from_branch, self.total, length):
             yield start, self.export(start, min(start + length, self.total))
+
+
+def _begin_at(ring: _core.BranchRing, total: int) -> None:
+    """Let the ids of an empty ring go on from `total`."""
+    ring.import_branches(ring.export_branches(0, 0), total)
 
 
 def _with_horizon(

@@ -77,15 +77,26 @@ class _Local:
             try:
                 while self._step():
                     time.sleep(POLL_SECONDS)
-            finally:
+            except BaseException as error:
+                # A second Ctrl-C ends all at once; from anything else the trials save themselves.
+                last = signal.SIGKILL if isinstance(error, KeyboardInterrupt) else signal.SIGTERM
                 for trial in self.running:
-                    trial.send(signal.SIGINT)
+                    trial.send(last)
+                raise
         if self.reached and self.signals.noted is None:
-            for record in self.study.trials("running"):
-                self.study.finish(record.number, "pruned")
-                self._report(self._trial_of(record), "does not go on: the target is reached")
+            self._close_interrupted()
         self._print_results()
         return self._exit_code()
+
+    def _close_interrupted(self) -> None:
+        """Judge the trials that nobody goes on with, for the target is reached; those that still run stay."""
+        for record in self.study.trials("running"):
+            trial = self._trial_of(record)
+            if trial.finished():  # the sweep was killed between its end and its entry in the journal
+                self._complete(trial)
+            elif trial.poll() is not None:
+                self.study.finish(record.number, "pruned")
+                self._report(trial, "does not go on: the target is reached")
 
     def _step(self) -> bool:
         for process in list(self.running):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from mbpo_fast.agents import DDQNConfig
+from mbpo_fast.agents import DDQNConfig, PPOConfig
 from mbpo_fast.config import Config
 from mbpo_fast.data import ModelBuffer, PrioritizedReplayBuffer, ReplayBuffer
 from mbpo_fast.data.arguments import MOST_COPY_THREADS
@@ -59,8 +59,7 @@ def build_model_buffer(
 ) -> ModelBuffer:
     """Room for so many branches, their frames on `device`."""
     context, horizon = config.env.frame_stack, branch_length(config)
-    asked = config.training.model_rollout_batch_size
-    with _that_fit("training.model_rollout_batch_size", asked, branches * (context + horizon), frame_shape):
+    with _that_fit(*_branches_key(config), branches * (context + horizon), frame_shape):
         return ModelBuffer(
             branches,
             context=context,
@@ -81,6 +80,16 @@ def _that_fit(key: str, asked: int, frames: int, frame_shape: tuple[int, int]) -
         raise UsageError(
             f"{key}: expected frames that fit into memory, got {asked:,}, which takes {size:,.0f} GB"
         ) from None
+
+
+def _branches_key(config: Config) -> tuple[str, int]:
+    """The setting that the number of branches follows from, and its value."""
+    if isinstance(config.agent, PPOConfig):
+        return "agent.rollout_steps", config.agent.rollout_steps
+    asked, starts = config.training.model_rollout_batch_size, config.model.oracle.starts
+    if config.model.kind == "oracle" and starts < asked:
+        return "model.oracle.starts", starts
+    return "training.model_rollout_batch_size", asked
 
 
 def branch_length(config: Config) -> int:

@@ -143,7 +143,7 @@ def _summarise(games: list[Game], protocol: str) -> Evaluation:
         max=float(scores.max()),
         distinct_games=len({mark for _, _, mark, _ in games}),
         cut=cut,
-        protocol=protocol + (f", {cut} of them cut by env.max_episode_steps" if cut else ""),
+        protocol=protocol + (f", {cut} of them cut at the limit of steps" if cut else ""),
         scores=[float(score) for score in scores],
         lengths=[length for _, length, *_ in games],
     )

@@ -11,7 +11,7 @@ NUM_ENVS = 16
 """Lanes that collect: half of them play by chance."""
 LEAST_CAPACITY = 10_000
 """Room for the longest return or rollout that any policy learns from."""
-FREE = ("model", "seed", "device", "threads", "checkpoint")
+FREE = ("model", "seed", "device", "threads", "cuda_graphs", "checkpoint")
 """Settings, or groups, that a fit may choose; the rest describes the games of the policy."""
 
 

@@ -30,6 +30,8 @@ class Loop(ABC):
         self.losses: dict[str, Tensor] = {}
         self.updates_since_log = 0
         self.on_check: OnCheck | None = None
+        # A signal cut it short: it is played when the run goes on.
+        self.evaluation_owed = False
 
     def train(
         self,
@@ -49,6 +51,8 @@ class Loop(ABC):
         self.on_check = on_check
         log_due, video_due = Every(config.log.every), Every(config.video.every)
         evaluate_due, save_due = Every(config.evaluation.every), Every(config.checkpoint.every)
+        if self.evaluation_owed:
+            self._evaluate(on_log, on_evaluate)
         while not (verdict := self.finished() or ("interrupted" if interrupted() else "")):
             before, games = collector.env_steps, collector.games
             self._iterate()
@@ -60,9 +64,7 @@ class Loop(ABC):
                 with timer("video"):
                     on_video()
             if evaluate_due(before, after):
-                self.refuse_divergence()
-                with timer("evaluate"):
-                    on_log(after, on_evaluate())
+                self._evaluate(on_log, on_evaluate)
             if save_due(before, after):
                 self.refuse_divergence()
                 with timer("checkpoint"):
@@ -70,6 +72,15 @@ class Loop(ABC):
         self.refuse_divergence()
         on_save(collector.env_steps)
         return verdict
+
+    def _evaluate(self, on_log: Callable[[int, Metrics], None], on_evaluate: Callable[[], Metrics]) -> None:
+        """Play and log an evaluation; no metrics: it was cut short."""
+        self.refuse_divergence()
+        with self.timer("evaluate"):
+            metrics = on_evaluate()
+            self.evaluation_owed = not metrics
+            if metrics:
+                on_log(self.collector.env_steps, metrics)
 
     @abstractmethod
     def _iterate(self) -> None:
@@ -140,13 +151,18 @@ class Loop(ABC):
         return metrics | self._own_metrics()
 
     def state_dict(self) -> dict[str, Any]:
-        """The sums of the interval under way; loops add their own."""
-        return {"losses": dict(self.losses), "updates_since_log": self.updates_since_log}
+        """The sums of the interval under way, and whether an evaluation is owed; loops add their own."""
+        return {
+            "losses": dict(self.losses),
+            "updates_since_log": self.updates_since_log,
+            "evaluation_owed": self.evaluation_owed,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict`."""
         self.losses = dict(state["losses"])
         self.updates_since_log = int(state["updates_since_log"])
+        self.evaluation_owed = bool(state.get("evaluation_owed", False))  # a checkpoint of before has none
 
 
 def diverged(what: str, value: float, step: int, config: Config) -> UsageError:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from mbpo_fast.agents import Agent
@@ -27,6 +28,8 @@ from mbpo_fast.training.tensor_file import replace_text
 
 CURVE_FILE = "model_fit.jsonl"
 CHECKPOINTS = "checkpoints"
+DIGEST_SLOTS = 256
+"""So many slots of a replay buffer are copied at once for their fingerprint."""
 MAY_DIFFER = ("threads", "model.patience", "checkpoint")
 """Settings that a fit may go on with; the patience only says that no round ends early."""
 Report = Callable[[dict[str, float]], None]
@@ -136,6 +139,10 @@ def _saved(
     if latest is None:
         _check_new(run_dir)
     if not (run_dir / CONFIG_FILE).exists():
+        if latest:
+            raise UsageError(
+                f"{run_dir}: expected a new folder or a fit, got checkpoints without {CONFIG_FILE}"
+            )
         return None
     before = load_config([str(run_dir / CONFIG_FILE)], {})
     changed = [key for key, _, _ in differences(before, config) if not key.startswith(MAY_DIFFER)]
@@ -198,6 +205,10 @@ def _play(config: Config, agent: Agent, options: FitOptions) -> ReplayBuffer:
 
 
 def _digest(replay: ReplayBuffer) -> str:
-    """A fingerprint of the games: which steps there are, and what they brought."""
-    ids = replay.valid_ids()
-    return hashlib.sha256(b"".join(x.tobytes() for x in (ids, *replay.outcomes(ids)))).hexdigest()
+    """A fingerprint of the games: everything that the buffer holds."""
+    digest = hashlib.sha256()
+    for begin in range(replay.oldest, replay.total, DIGEST_SLOTS):
+        columns = replay.export(begin, min(begin + DIGEST_SLOTS, replay.total))
+        for name in sorted(columns):
+            digest.update(np.ascontiguousarray(columns[name]).data)
+    return digest.hexdigest()

@@ -53,8 +53,8 @@ def load_policy(path: Path) -> Policy:
 
     UsageError where there is none of them, no checkpoint yet, or a damaged file.
     """
-    if (path / DESCRIPTION).exists():
-        return _from_policy_folder(path)
+    if (_present(path) / DESCRIPTION).exists():
+        return _from_policy_folder(_present(path))
     saved = read_checkpoint(path)
     agent = fresh_agent(saved.config)
     with weights_that_fit(path):
@@ -128,7 +128,7 @@ def save_policy(policy: Policy, folder: Path) -> Path:
 
 def read_description(folder: Path) -> dict[str, Any]:
     """What config.json of a policy folder says, once the weights are what it says they are."""
-    _recover(folder)
+    folder = _present(folder)
     path = folder / DESCRIPTION
     try:
         description: dict[str, Any] = json.loads(path.read_bytes())
@@ -213,9 +213,9 @@ def _is_replaceable(folder: Path) -> bool:
 def _replace(aside: Path, folder: Path) -> None:
     old = _old(folder)
     shutil.rmtree(old, ignore_errors=True)
+    sync_folder(aside)
     if folder.exists():
         folder.rename(old)
-    sync_folder(aside)
     aside.rename(folder)
     sync_folder(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
@@ -223,6 +223,14 @@ def _replace(aside: Path, folder: Path) -> None:
 
 def _old(folder: Path) -> Path:
     return folder.with_name(f".tmp-old-{folder.name}")
+
+
+def _present(folder: Path) -> Path:
+    """Where the policy lies: aside while its place is being taken, or since that was killed.
+
+    Only who saves puts it back: another process may be between its two renames.
+    """
+    return _old(folder) if not folder.exists() and _old(folder).exists() else folder
 
 
 def _recover(folder: Path) -> None:

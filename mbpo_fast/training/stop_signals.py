@@ -43,10 +43,10 @@ class StopSignals:
     @contextmanager
     def at_once(self) -> Iterator[None]:
         """Around work that is not worth its end: a signal, or one noted before, raises `Stopped`."""
-        if self.noted is not None:
-            raise Stopped
         self._raises = True
         try:
+            if self.noted is not None:
+                raise Stopped
             yield
         finally:
             self._raises = False

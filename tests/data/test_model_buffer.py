@@ -97,6 +97,14 @@ def test_resize_keeps_what_fits(capacity, horizon):
     assert len(buffer) == sum(min(horizon, before[branch]["length"][0]) for branch in kept)
 
 
+def test_ids_go_on_after_a_resize_of_an_empty_buffer():
+    buffer = buffer_of(3, 1)
+    buffer.clear()
+    buffer.resize(8, 3)
+    assert (buffer.oldest, buffer.total, len(buffer)) == (2, 2, 0)
+    assert buffer.begin(np.zeros((1, CONTEXT, *SHAPE), np.uint8)).tolist() == [2]
+
+
 def test_a_cut_branch_goes_on_after_a_resize():
     buffer = buffer_of(1, horizon=1)
     buffer.resize(8, 3)

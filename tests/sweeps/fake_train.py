@@ -23,6 +23,9 @@ def main() -> int:
     time.sleep(float(os.environ.get("FAKE_START_SECONDS", "0")))
     stop = []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
+    if "FAKE_BUSY" in os.environ:  # as a real run in a long fit: what it is told it does much later
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        signal.signal(signal.SIGINT, lambda *_: None)
     if options.get("env.id") == "Broken":
         print("it broke")
         return 3

@@ -263,6 +263,51 @@ def test_a_target_ends_trials_that_were_interrupted(
     assert run(path, fake, jobs=1) == 0
 
 
+def test_a_target_loses_no_trial_whose_end_is_not_in_the_journal(
+    write: Write, grid: Path, fake: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(grid.read_text().replace("goal: maximize", "goal: maximize, target: 1"))
+    judged = local._Local._judge
+
+    def killed(self: Any, trial: Any, code: int) -> None:
+        if trial.number == 1:
+            raise OSError("as if killed")
+        judged(self, trial, code)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(local._Local, "_judge", killed)
+        with pytest.raises(OSError, match="killed"):
+            run(path, fake)
+    assert run(path, fake) == 0
+    assert sorted((r["state"], round(float(r["score"]), 6)) for r in rows())[:2] == [
+        ("complete", 1.0),
+        ("complete", 1.1),
+    ]
+
+
+def test_a_second_ctrl_c_ends_the_trials_too(
+    grid: Path, fake: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_SECONDS", "1")
+    monkeypatch.setenv("FAKE_BUSY", "1")
+    started: list[Any] = []
+    begun = local._Local._start
+
+    def start(self: Any, trial: Any) -> None:
+        begun(self, trial)
+        started.append(trial)
+        if len(started) == 2:
+            while not all((each.run_dir / "metrics.jsonl").exists() for each in started):
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(local._Local, "_start", start)
+    with pytest.raises(KeyboardInterrupt):
+        run(grid, fake)
+    assert [trial._process.wait(5) for trial in started] == [-signal.SIGKILL] * 2
+
+
 def test_weak_trials_are_stopped_early(
     write: Write, fake: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,13 @@ def test_buffers_too_large_for_the_memory_are_one_line() -> None:
     config = load_config(["debug"], {"replay.capacity": str(10**10)})
     with pytest.raises(UsageError, match=r"replay.capacity: .* got 10,000,000,000, which takes 70,560 GB"):
         build_replay(config, (84, 84))
-    config = load_config(["debug"], {"training.model_rollout_batch_size": str(10**9)})
-    with pytest.raises(UsageError, match=r"training.model_rollout_batch_size: .* got 1,000,000,000, which"):
-        build_model_buffer(config, (84, 84), 10**10)
+    many = {"training.model_rollout_batch_size": str(10**9)}
+    for keys, line in (
+        ({}, "training.model_rollout_batch_size: .* got 1,000,000,000, which"),
+        ({"model.kind": "oracle", "model.oracle.starts": "77"}, "model.oracle.starts: .* got 77, which"),
+        ({"model.kind": "oracle", "model.oracle.starts": str(10**10)}, "training.model_rollout_batch_size: "),
+    ):
+        with pytest.raises(UsageError, match=line):
+            build_model_buffer(load_config(["debug"], many | keys), (84, 84), 10**10)
+    with pytest.raises(UsageError, match=r"agent.rollout_steps: .* got 128, which"):
+        build_model_buffer(load_config(["catch-ppo"], {"agent.rollout_steps": "128"}), (84, 84), 10**10)

@@ -110,7 +110,7 @@ def test_games_that_are_cut_are_counted_and_said() -> None:
     env = make_vec("Catch", 2, seed=5, episodic_life=False, max_episode_steps=5)
     result = evaluate_policy(RandomPolicy(3), [env], episodes=4, seed=5, epsilon=1.0, protocol="whole games")
     assert (result.cut, result.lengths) == (4, [5, 5, 5, 5])
-    assert result.protocol == "whole games, 4 of them cut by env.max_episode_steps"
+    assert result.protocol == "whole games, 4 of them cut at the limit of steps"
 
 
 class Noting(RandomPolicy):

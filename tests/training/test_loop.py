@@ -1,4 +1,7 @@
-"""What every loop shares: which end has been reached."""
+"""What every loop shares: which end has been reached, evaluations that are owed."""
+
+import copy
+from typing import Any
 
 import pytest
 
@@ -53,3 +56,43 @@ def test_a_run_that_reaches_its_target_stops_there() -> None:
     assert trainer.collector.games in range(5, 10)
     assert trainer.collector.env_steps < 400
     trainer.collector.env.close()
+
+
+def test_an_evaluation_that_a_signal_cuts_short_is_played_when_the_run_goes_on() -> None:
+    logged: dict[str, list[tuple[int, float]]] = {"whole": [], "stopped": []}
+
+    def run(name: str, state: dict[str, Any] | None, cut_at: int | None) -> dict[str, Any]:
+        trainer = loop(evaluation__every="100", early_stopping__enabled="false", log__every="100000")
+        noted: list[bool] = []
+        trainer.collector.start(0)
+        if state is not None:
+            trainer.load_state_dict(state["loop"])
+            trainer.parts.replay.restore(*state["replay"])
+
+        def evaluate() -> dict[str, float]:
+            step = trainer.collector.env_steps
+            if cut_at is not None and step >= cut_at:
+                noted.append(True)
+                return {}
+            return {"eval/mean_reward": float(trainer.agent.gradient_steps)}
+
+        verdict = trainer.train(
+            on_log=lambda step, metrics: logged[name].append((step, metrics["eval/mean_reward"])),
+            on_save=lambda step: None,
+            on_evaluate=evaluate,
+            interrupted=lambda: bool(noted),
+        )
+        assert verdict == ("total_steps" if cut_at in (None, 400) else "interrupted")
+        trainer.collector.env.close()
+        replay = trainer.parts.replay
+        segments = [(replay.oldest, replay.export(replay.oldest, replay.total))]
+        return {"loop": trainer.state_dict(), "replay": (replay.state(), segments)}
+
+    run("whole", None, None)
+    assert [step // 100 for step, _ in logged["whole"]] == [1, 2, 3, 4]
+    for cut_at in (200, 400):
+        logged["stopped"].clear()
+        state = run("stopped", None, cut_at)
+        assert len(logged["stopped"]) == cut_at // 100 - 1
+        run("stopped", copy.deepcopy(state), None)
+        assert logged["stopped"] == logged["whole"]

@@ -73,6 +73,7 @@ def test_it_writes_all_that_it_says(run: Path, tmp_path: Path, capsys: pytest.Ca
     page = files["card.html"].read_text()
     assert page.count("<svg") == 2
     assert "image/gif" in page
+    assert f"rewards have an F1 of {round(card['decided']['reward']['f1'], 3):g} and ends" in page
     assert "NaN" not in page.upper().replace("&NBSP;", "").split("<STYLE>")[0]
     with Image.open(files["strip.gif"]) as image:
         assert image.size == (4 * 36 + 3 * GAP, 36)

@@ -1,6 +1,7 @@
 """`mbpo-fast model-fit`: play, rounds, checkpoint and curve of a tiny fit; one line a mistake."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ import torch
 
 from mbpo_fast import cli
 from mbpo_fast.config import load_config
+from mbpo_fast.data import ReplayBuffer
 from mbpo_fast.errors import UsageError
 from mbpo_fast.training.build_buffers import build_replay
 from mbpo_fast.training.fit_settings import NUM_ENVS, FitOptions, fit_config
 from mbpo_fast.training.logger import read_metrics
 from mbpo_fast.training.model_eval import load_model
-from mbpo_fast.training.model_fit import CURVE_FILE, fit_model
+from mbpo_fast.training.model_fit import CURVE_FILE, _digest, fit_model
 from mbpo_fast.training.run import train
 
 TINY = {
@@ -183,3 +185,33 @@ def test_few_steps_of_a_policy_that_learned_from_unclipped_rewards(tmp_path: Pat
     options = FitOptions(steps=40, updates=1, check_every=1)
     checkpoint = fit_model(tmp_path / "run", tmp_path / "fit", SIZES, options, lambda _: None)
     assert load_model(checkpoint).env_steps == 32
+
+
+def test_games_with_another_action_or_frame_are_other_games() -> None:
+    def digest(change: str = "") -> str:
+        replay = ReplayBuffer(40, 2, frame_shape=(8, 8), seed=0)
+        for step in range(12):
+            columns = {
+                "frame": np.full((2, 8, 8), step, np.uint8),
+                "action": np.full(2, step % 3),
+                "reward": np.zeros(2, np.float32),
+                "terminated": np.zeros(2, bool),
+                "truncated": np.zeros(2, bool),
+                "first": np.full(2, step == 0),
+            }
+            if change and step == 7:
+                columns[change][0] += 1
+            replay.add(*columns.values())
+        return _digest(replay)
+
+    assert digest() == digest()
+    assert len({digest(), digest("action"), digest("frame"), digest("reward")}) == 4
+
+
+def test_checkpoints_without_settings_are_no_fit(policy: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(policy, tmp_path / "run")
+    (run / "config.yaml").unlink()
+    before = sorted(run.rglob("*"))
+    with pytest.raises(UsageError, match=r"expected a new folder or a fit, got checkpoints without config"):
+        fit_model(policy, run, SIZES, FitOptions(700, updates=1, check_every=1), lambda _: None)
+    assert sorted(run.rglob("*")) == before

@@ -109,7 +109,8 @@ def test_a_kill_while_a_policy_is_replaced_loses_none(run: Path, folder: Path) -
     old = folder.with_name(f".tmp-old-{folder.name}")
     folder.rename(old)
     assert read_description(folder) == description
-    folder.rename(old)
+    assert np.array_equal(mbpo_fast.load_agent(folder).act(stacks()), mbpo_fast.load_agent(run).act(stacks()))
+    assert old.exists(), "who reads moves nothing: the one who saves may still be at it"
     save_policy(load_policy(run), folder)
     assert not old.exists()
 

@@ -8,8 +8,6 @@ namespace mbpo_fast::gpu {
 
 namespace {
 
-// Numbers of a linear layer up to which a row's own block multiplies them.
-
 // Maps of values that were maps before: bfloat16 is enough for them, and half as large.
 bool is_copy(LayerKind kind) {
   return kind == LayerKind::kActivation || kind == LayerKind::kConcat || kind == LayerKind::kClamp ||

@@ -39,7 +39,7 @@ def write_model_page(result: Mapping[str, Any], output: Path) -> Path:
         f"<section>{cards([_error_chart(card, *place) for place in _PLACES])}</section>",
         _video(result, output),
         section("Errors in gray levels", _error_table(card)),
-        section("Decisions and actions", _outcome_table(card)),
+        section("Decisions and actions", _outcome_table(card), note(_decided(card))),
         _footer(result),
     ]
     return write_page(output, f"Report card: {result['env_id']}", "\n".join(parts))
@@ -124,6 +124,15 @@ def _outcome_table(card: Mapping[str, Any]) -> str:
         sensitivity = [_text(figures["action_sensitivity"][key]) for key in ("changed", "changed_few")]
         rows.append(row([name, *outcomes, *sensitivity]))
     return table(_OUTCOME_HEAD, rows) + note("The reward first, then the end.")
+
+
+def _decided(card: Mapping[str, Any]) -> str:
+    reward, end = card["decided"]["reward"], card["decided"]["end"]
+    return (
+        "In a rollout, where one elite decides by the model's own thresholds, "
+        f"rewards have an F1 of {_text(reward['f1'])} and ends of {_text(end['f1'])}; "
+        f"{_text(end['false'])} of the steps that go on are taken for an end."
+    )
 
 
 def _text(value: float | None) -> str:

@@ -24,9 +24,9 @@ def final_section(arms: Sequence[Arm]) -> str:
     many = any(len(_finals(arm)) >= 4 for arm in arms)
     head = ["arm", "seed", "mean score", "95 % interval", *(["IQM"] if many else []), "games", "distinct"]
     shown = [row(cells if many else cells[:4] + cells[5:], kind) for cells, kind in rows]
-    # Random actions do not depend on the agent: of the same seed they are the same games in every arm.
+    # Random actions do not depend on the agent: with equal environments and seeds they are the same games.
     runs = [run for arm in arms for run in arm.runs if _random(run)]
-    same = {(run.config.seed, str(run.summary["random"]["protocol"])): run for run in runs}
+    same = {(run.config.seed, tuple(run.summary["random"]["scores"])): run for run in runs}
     random = [cells for run in same.values() for cells in _random(run)]
     if random:
         mean = math.fsum(value for value, _ in random) / len(random)
