@@ -148,8 +148,8 @@ def _cell(row: Figure, card: Card) -> str:
     value = row.of(judged if row.whole else judged["ensemble"])
     if value is None:
         return "-"
-    missed = row.goal and not row.goal.holds(value, row.goal.limit)
-    # Three digits: a figure just beside its goal must not be rounded onto it.
+    # Neither the figure nor what is shown of it may miss: rounding makes no goal.
+    missed = row.goal and not all(row.goal.holds(x, row.goal.limit) for x in (value, round(value, 3)))
     cell = f"**{value:.3f}**" if missed else f"{value:.3f}"
     members = [] if row.whole else [said for said in map(row.of, judged["members"]) if said is not None]
     return f"{cell} ({min(members):.3f} to {max(members):.3f})" if members else cell
