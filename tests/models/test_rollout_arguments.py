@@ -167,7 +167,7 @@ def test_the_backend_that_is_asked_for_is_used_or_refused() -> None:
     unknown.members = torch.nn.ModuleList([torch.nn.Linear(2, 2)])
     assert make("auto", unknown).description.startswith("torch ([rollout] expected a world model of")
     assert make("auto").description.startswith("fused on the CPU")
-    doubtful = world(2, **MODEL, propagation="mean", uncertainty=UncertaintyConfig(bonus=0.5))
+    doubtful = world(3, **MODEL, propagation="mean", uncertainty=UncertaintyConfig(bonus=0.5))
     assert make("auto", doubtful).backend == "cpu"
     assert make("auto", doubtful).propagation == "mean"
     assert make("auto", doubtful).uncertainty.bonus == 0.5

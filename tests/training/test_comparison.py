@@ -44,7 +44,11 @@ def make_run(
     if final is not None:
         result = {"mean": final, "ci95": [final - 5, final + 5], "episodes": 20, "distinct_games": 17}
         result["protocol"] = f"Catch, whole games, epsilon 0.001, seed {keys.get('seed', 0)}"
-        summary = {"stopped": "total_steps", "agent": result, "random": result | {"mean": 50.0}}
+        summary = {
+            "stopped": "total_steps",
+            "agent": result,
+            "random": result | {"mean": 50.0, "scores": [50.0] * 20},
+        }
         (folder / "summary.json").write_text(json.dumps(summary))
     return folder
 
