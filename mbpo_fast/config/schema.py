@@ -79,7 +79,7 @@ class TrainingConfig(Settings):
     model_rollout_length: int = Field(1, ge=1, le=MAX_BRANCH, description="imagined steps of a branch")
     rollout_schedule: tuple[int, int, int, int] | None = Field(
         None,
-        description="[first, last epoch since learning_starts, first, last length], linear; overrides the above",
+        description="[first, last epoch after learning_starts, first, last length]; overrides the above",
     )
     model_rollout_batch_size: int = Field(
         4096, ge=1, description="branches started after every model fit (not ppo)"
